@@ -1,0 +1,39 @@
+"""Progress bars with time left, and a log line now and then where there is no terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+log = logging.getLogger("bench")
+
+
+def track(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
+    """Yields the items under a bar (label, count, time left) on stderr.
+
+    Args:
+        items: what is worked through.
+        label: what the bar says.
+        total: how many there are in all, those done before included.
+        done: how many were done before this call, as after a resume.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    start = said = time.monotonic()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=total, completed=done)
+        for count, item in enumerate(items, start=done + 1):
+            yield item
+            bar.update(task, completed=count)
+            now = time.monotonic()
+            if not console.is_terminal and now - said > 20:
+                left = (now - start) / (count - done) * (total - count)
+                log.info("%s: %d of %d, %.0f s left", label, count, total, left)
+                said = now
