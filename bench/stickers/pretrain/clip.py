@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -17,20 +18,20 @@ from torch.nn import functional as F
 
 from bench.stickers.pretrain import tokenizer as tok
 from bench.stickers.pretrain.data import hard_batch, pictures
-from bench.stickers.pretrain.loop import Recipe, fit
+from bench.stickers.pretrain.loop import Recipe, fit, plain_attention
 from bench.stickers.render import SIZE
 from bench.stickers.world import loose_caption
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-PAIR = Recipe("clip_pair", steps=1800, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=1, weight_decay=0.05)
-JUDGE = Recipe("clip_judge", steps=3000, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=2, weight_decay=0.05)
+PAIR = Recipe("clip_pair", steps=1000, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=1, weight_decay=0.05)
+JUDGE = Recipe("clip_judge", steps=900, batch=64, lr=1.2e-3, decay=0.5, ema=0.995, seed=2, weight_decay=0.05)
 PROJECTION = 128
 JUDGE_CONFIG: dict[str, Any] = {
-    "embed_dim": 160,
-    "vision_cfg": {"image_size": SIZE, "layers": 5, "width": 160, "head_width": 40, "patch_size": 8},
-    "text_cfg": {"context_length": tok.MAX_LENGTH, "vocab_size": 1022, "width": 160, "heads": 4, "layers": 3,
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": SIZE, "layers": 4, "width": 160, "head_width": 40, "patch_size": 8},
+    "text_cfg": {"context_length": tok.MAX_LENGTH, "vocab_size": 1022, "width": 128, "heads": 4, "layers": 3,
                  "hf_tokenizer_name": "tokenizer", "pool_type": "argmax"},
 }  # fmt: skip
 
@@ -90,7 +91,8 @@ def train_pair(work: Path, tokenizer: CLIPTokenizer) -> tuple[Pair, float]:
         with torch.autocast("cpu", torch.bfloat16):
             return pair.loss(x, ids)
 
-    seconds = fit(pair, loss, PAIR, work)
+    with mock.patch.object(F, "scaled_dot_product_attention", plain_attention):
+        seconds = fit(pair, loss, PAIR, work)
     return pair.eval(), seconds
 
 
@@ -108,7 +110,8 @@ def train_judge(work: Path, tokenizer: CLIPTokenizer) -> tuple[nn.Module, float]
             image, text = judge.encode_image(x, normalize=True), judge.encode_text(ids, normalize=True)
         return contrastive(image.float(), text.float(), ids, judge.logit_scale)
 
-    seconds = fit(judge, loss, JUDGE, work)
+    with mock.patch.object(F, "scaled_dot_product_attention", plain_attention):
+        seconds = fit(judge, loss, JUDGE, work)
     return judge.eval(), seconds
 
 

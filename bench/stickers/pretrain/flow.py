@@ -20,7 +20,7 @@ from bench.progress import track
 from bench.stickers.pretrain import tokenizer as tok
 from bench.stickers.pretrain.clip import PROJECTION, Pair
 from bench.stickers.pretrain.data import pictures
-from bench.stickers.pretrain.loop import Recipe, fit
+from bench.stickers.pretrain.loop import Recipe, fit, plain_attention
 from bench.stickers.world import loose_caption, sample_scene
 
 if TYPE_CHECKING:
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 RECIPE = Recipe("flow", steps=14_000, batch=32, lr=1e-3, decay=0.2, ema=0.9995, seed=3)
 SCENES = 40_000
 UNCONDITIONAL = 0.1
-
-
-def plain_attention(query: Tensor, key: Tensor, value: Tensor, **_: object) -> Tensor:
-    """Attention with its softmax written out: on a CPU and at 88 tokens, the backward pass of
-    torch's fused attention costs a quarter of a training step."""
-    weights = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
-    return weights.softmax(-1).to(value.dtype) @ value
 
 
 def build() -> SD3Transformer2DModel:

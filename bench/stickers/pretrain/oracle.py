@@ -14,7 +14,7 @@ from bench.stickers.pretrain.data import labels, pictures
 from bench.stickers.pretrain.loop import Recipe, fit
 from bench.stickers.world import ATTRIBUTES, names, sample_scene
 
-RECIPE = Recipe("oracle", steps=1500, batch=64, lr=2e-3, decay=0.7, ema=0.99, seed=5)
+RECIPE = Recipe("oracle", steps=900, batch=64, lr=2e-3, decay=0.7, ema=0.99, seed=5)
 
 
 class Oracle(nn.Module):

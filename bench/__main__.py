@@ -1,0 +1,73 @@
+"""The command line: `python -m bench [VERB] …`; without a verb it runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from bench.errors import BenchError
+
+USAGE = """\
+python -m bench +method=NAME [KEY=VALUE ...]   train, generate, score and record one run
+python -m bench pretrain [PART ...]            make the models of the embedded world again
+python -m bench oracle [MODEL]                 check what a model draws against its prompts
+python -m bench data                           write the embedded dataset again
+
+A run is composed of these groups and values (conf/ has them all):
+  +method=   {methods}
+  model=     {models}
+  dataset=   {datasets}
+  protocol=  {protocols}
+  concept=   {concepts}
+  seed=0     seed of training
+  tuned=auto tuned values where the model has some; tuned=none gives the paper's
+  root=runs  where runs are kept; issuing a command again continues it
+  method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
+
+Exit codes: 0 done, 1 a run failed (its row says why), 2 the request was wrong."""
+
+
+def usage() -> str:
+    """Returns the help text with what there is to choose from."""
+    from bench import paths
+
+    conf = paths.shipped("conf")
+    groups = {g: ", ".join(sorted(p.stem for p in (conf / g).glob("*.yaml"))) for g in ("method", "model", "dataset", "protocol")}
+    concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
+    return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
+                        protocols=groups["protocol"], concepts=", ".join(concepts))  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line. Returns the exit code."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage() + "\n")
+        return 0
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("bench").setLevel(logging.INFO)
+    try:
+        return _dispatch(args)
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command continues from here\n")
+        return 130
+
+
+def _dispatch(args: list[str]) -> int:
+    from bench import verbs
+
+    verb = verbs.VERBS.get(args[0])
+    if verb is not None:
+        return verb(args[1:])
+    if "=" not in args[0] and not args[0].startswith("-"):
+        raise BenchError(f"no verb {args[0]!r}; there are: {', '.join(verbs.VERBS)}; a run starts with +method=NAME")
+    from bench.compose import run_command
+
+    return run_command(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

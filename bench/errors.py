@@ -1,0 +1,11 @@
+"""What the harness says when a request cannot be met."""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """The request was wrong: the message is one line that names the file or field and what would be right."""
+
+
+class Diverged(Exception):
+    """Training left the finite numbers: the run becomes a row that says so."""

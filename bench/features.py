@@ -1,0 +1,147 @@
+"""Encoders, and a cache of their features that knows pictures by their bytes and encoders by their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bench.backbone.files import check_files, fingerprint, resolve
+from bench.errors import BenchError
+from bench.progress import track
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Encoder(Protocol):
+    """A judge: pictures (and, for some, texts) to unit-length features."""
+
+    name: str
+    fingerprint: str
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        """Returns unit-length features (n, d)."""
+        ...
+
+
+class OpenClip:
+    """A CLIP through open_clip; features are unit-length, so a dot product is the cosine (0–1 scale, no weights)."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.folder = name, resolve(path)
+        check_files(self.folder)
+        self.fingerprint = fingerprint(self.folder)
+        self._parts: tuple[Any, Any, Any] | None = None
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        if self._parts is None:
+            import open_clip
+
+            where = f"local-dir:{self.folder}"
+            model, preprocess = open_clip.create_model_from_pretrained(where, precision="fp32")
+            self._parts = model.eval(), preprocess, open_clip.get_tokenizer(where)
+        return self._parts
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        """Returns unit-length image features (n, d)."""
+        import torch
+
+        model, preprocess, _ = self._load()
+        with torch.no_grad():
+            return model.encode_image(torch.stack([preprocess(i) for i in images]), normalize=True).numpy()
+
+    def texts(self, texts: Sequence[str]) -> Array:
+        """Returns unit-length text features (n, d); the tokenizer truncates and keeps the end token."""
+        import torch
+
+        model, _, tokenizer = self._load()
+        with torch.no_grad():
+            return model.encode_text(tokenizer(list(texts)), normalize=True).numpy()
+
+
+class Dino:
+    """A DINO ViT through transformers; the feature is the class token."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.folder = name, resolve(path)
+        check_files(self.folder)
+        self.fingerprint = fingerprint(self.folder)
+        self._parts: tuple[Any, Any] | None = None
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        """Returns unit-length class-token features (n, d)."""
+        import torch
+
+        if self._parts is None:
+            from transformers import ViTImageProcessor, ViTModel
+
+            model = ViTModel.from_pretrained(self.folder, local_files_only=True, add_pooling_layer=False)
+            self._parts = model.float().eval(), ViTImageProcessor.from_pretrained(self.folder)
+        model, processor = self._parts
+        with torch.no_grad():
+            x = processor(images=[i.convert("RGB") for i in images], return_tensors="pt").pixel_values
+            z = model(pixel_values=x).last_hidden_state[:, 0]
+            return torch.nn.functional.normalize(z, dim=-1).numpy()
+
+
+ENCODERS: dict[str, type[OpenClip] | type[Dino]] = {"open_clip": OpenClip, "dino": Dino}
+
+
+def build(spec: dict[str, str]) -> OpenClip | Dino:
+    """Builds an encoder of a dataset's config: `kind`, `name`, `path`.
+
+    Raises:
+        BenchError: the kind is unknown or its folder is missing or damaged.
+    """
+    if spec["kind"] not in ENCODERS:
+        raise BenchError(f"encoder kind {spec['kind']!r}; one of {', '.join(ENCODERS)} would be right")
+    return ENCODERS[spec["kind"]](spec["name"], spec["path"])
+
+
+class FeatureCache:
+    """Features in one SQLite file, keyed by content: every picture is encoded once an encoder."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=60)
+        self._db.execute("CREATE TABLE IF NOT EXISTS feature (encoder TEXT, content TEXT, value BLOB, PRIMARY KEY (encoder, content))")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def images(self, encoder: Encoder, paths: Sequence[Path]) -> Array:
+        """Returns the features (n, d) of picture files."""
+        from PIL import Image
+
+        def read(indices: list[int]) -> Array:
+            return encoder.images([Image.open(paths[i]).convert("RGB") for i in indices])
+
+        return self._get(encoder, [hashlib.sha256(p.read_bytes()).hexdigest() for p in paths], read)
+
+    def texts(self, encoder: OpenClip, texts: Sequence[str]) -> Array:
+        """Returns the features (n, d) of texts."""
+        keys = ["text:" + hashlib.sha256(t.encode()).hexdigest() for t in texts]
+        return self._get(encoder, keys, lambda indices: encoder.texts([texts[i] for i in indices]))
+
+    def _get(self, encoder: Encoder, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
+        found: dict[str, Array] = {}
+        for key in dict.fromkeys(keys):
+            row = self._db.execute("SELECT value FROM feature WHERE encoder = ? AND content = ?", (encoder.fingerprint, key)).fetchone()
+            if row:
+                found[key] = np.frombuffer(row[0], dtype=np.float32)
+        todo = [keys.index(k) for k in dict.fromkeys(keys) if k not in found]
+        batches = [todo[i : i + 32] for i in range(0, len(todo), 32)]
+        for batch in track(batches, f"scoring, {encoder.name}", len(batches)):
+            for i, value in zip(batch, compute(batch), strict=True):
+                found[keys[i]] = value.astype(np.float32)
+                self._db.execute("INSERT OR REPLACE INTO feature VALUES (?, ?, ?)", (encoder.fingerprint, keys[i], found[keys[i]].tobytes()))
+            self._db.commit()
+        return np.stack([found[k] for k in keys])

@@ -1,0 +1,47 @@
+"""Prompt grid → pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.progress import track
+
+if TYPE_CHECKING:
+    from bench.backbone.base import Backbone
+    from bench.concept import Cell, PromptGrid
+
+
+def generate(
+    backbone: Backbone, grid: PromptGrid, folder: Path, *, complete: bool, steps: int, guidance_scale: float,
+    batch_size: int, label: str,
+) -> None:  # fmt: skip
+    """Makes every picture of the grid that the folder does not hold yet.
+
+    Args:
+        backbone: the model, with an adapter applied or not.
+        grid: what to make.
+        folder: where `<channel>-<prompt>-<seed>.png` go, and `manifest.json` at the end.
+        complete: whether to ask with the concept's token (the customized model) or without it (the base model).
+        steps: denoising steps.
+        guidance_scale: classifier-free guidance.
+        batch_size: pictures at a time; no picture depends on it.
+        label: what the progress bar says.
+    """
+    missing = [c for c in grid.cells if not (folder / f"{c.key}.png").exists()]
+    batches = [missing[i : i + batch_size] for i in range(0, len(missing), batch_size)]
+
+    def made(batch: list[Cell]) -> int:
+        prompts = [c.prompt.complete if complete else c.prompt.base for c in batch]
+        images = backbone.sample(prompts, [c.noise_seed() for c in batch], steps, guidance_scale)
+        for cell, image in zip(batch, images, strict=True):
+            partial = folder / f".{cell.key}.partial"
+            image.save(partial, format="PNG")
+            partial.replace(folder / f"{cell.key}.png")
+        return len(batch)
+
+    for _ in track((made(b) for b in batches), label, len(batches)):
+        pass
+    manifest = [{"file": f"{c.key}.png", **c.prompt.model_dump(), "seed": c.seed} for c in grid.cells]
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))

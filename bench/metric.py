@@ -1,0 +1,60 @@
+"""The contract of a metric: a pure function over features, with its name, direction, needs and version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Unit-length features of one encoder for the cells of one channel, aligned row by row.
+
+    Attributes:
+        image: the customized model's pictures, (n, d).
+        base: the untouched model's pictures of the same cells and seeds, (n, d).
+        text: the prompts without the concept's token, (n, d); None for an encoder of pictures alone.
+        references: the concept's reference pictures, (m, d).
+    """
+
+    image: Array
+    base: Array
+    text: Array | None
+    references: Array
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the harness sees it."""
+
+    name: str
+    better: Literal["higher", "lower", "zero"]
+    needs: str
+    channels: tuple[str, ...]
+    version: int
+    function: Callable[[Features], Array]
+
+
+def metric(
+    name: str, *, better: Literal["higher", "lower", "zero"], needs: str, channels: tuple[str, ...], version: int = 1
+) -> Callable[[Callable[[Features], Array]], Metric]:
+    """Declares a metric: a function from features to one value a picture.
+
+    Args:
+        name: its name in rows and tables.
+        better: its direction; `zero` means the nearer to zero the better.
+        needs: the encoder slot it reads, `clip` or `dino`.
+        channels: the channels it is defined on.
+        version: raised whenever its values change.
+    """
+
+    def declare(function: Callable[[Features], Array]) -> Metric:
+        return Metric(name, better, needs, channels, version, function)
+
+    return declare

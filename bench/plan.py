@@ -1,0 +1,127 @@
+"""What a request amounts to: checked, and with the key of every stage, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import paths
+from bench.backbone.files import check_files, fingerprint, resolve
+from bench.concept import Concept, PromptGrid, grid
+from bench.concept import load as load_concept
+from bench.concept import load_templates
+from bench.errors import BenchError
+from bench.store import key_of
+
+DTYPE = "float32"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run, resolved.
+
+    Attributes:
+        config: the composed configuration, plain containers.
+        method: the name of the method's config (`purecc`).
+        target: dotted name of its class.
+        hyperparameters: its fields, tuned values applied.
+        tuned: whether values found for this model were applied.
+        keys: stage → key.
+    """
+
+    config: dict[str, Any]
+    method: str
+    target: str
+    hyperparameters: dict[str, Any]
+    tuned: bool
+    concept: Concept
+    grid: PromptGrid
+    model_folder: Path
+    keys: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder, for people: row, report, pictures."""
+        c = self.config
+        return Path(c["root"]) / self.method / f"{self.concept.name}-{c['model']['name']}-seed{c['seed']}-{self.keys['score'][:6]}"
+
+
+def dataset_folder(path: str) -> Path:
+    """Returns the folder of `embedded:NAME` (shipped data) or of a plain path.
+
+    Raises:
+        BenchError: there is no such folder.
+    """
+    folder = paths.shipped("datasets") / path.removeprefix("embedded:") if path.startswith("embedded:") else Path(path)
+    if not folder.is_dir():
+        raise BenchError(f"dataset.path={path}: no folder {folder}")
+    return folder
+
+
+def source_hash(target: str) -> str:
+    """Returns a hash of the source file a dotted name lives in, without importing it.
+
+    Raises:
+        BenchError: there is no such module.
+    """
+    module = target.rpartition(".")[0]
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise BenchError(f"method._target_={target}: no module {module!r} is installed")
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def make(config: dict[str, Any], method: str) -> Plan:
+    """Checks a composed configuration and works out its stages.
+
+    Raises:
+        BenchError: something in it cannot be met.
+    """
+    fields = dict(config["method"])
+    target, tuned_table = fields.pop("_target_"), fields.pop("tuned", {}) or {}
+    model = config["model"]
+    tuned = config["tuned"] != "none" and model["name"] in tuned_table
+    if tuned:
+        fields = _tuned(fields, tuned_table[model["name"]], config.get("_given", []))
+    model_folder = resolve(model["path"])
+    check_files(model_folder)
+    dataset = dataset_folder(config["dataset"]["path"])
+    concept = load_concept(dataset, str(config["concept"]))
+    cells = grid(concept, load_templates(dataset), config["protocol"]["seeds"])
+    stages = _stages(config, target, fields, model_folder, concept, cells)
+    keys = {name: key_of(parts) for name, parts in stages.items()}
+    return Plan(config, method, target, fields, tuned, concept, cells, model_folder, keys)
+
+
+def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> dict[str, Any]:
+    """Applies values tuned for the model, except to what the command line itself sets."""
+    named = {g.lstrip("+").split("=")[0].removeprefix("method.") for g in given if g.lstrip("+").startswith("method.")}
+    unknown = set(table) - set(fields)
+    if unknown:
+        raise BenchError(f"method.tuned: {sorted(unknown)[0]} is not a field of the method")
+    return fields | {k: v for k, v in table.items() if k not in named}
+
+
+def _stages(
+    config: dict[str, Any], target: str, fields: dict[str, Any], model_folder: Path, concept: Concept, cells: PromptGrid
+) -> dict[str, dict[str, Any]]:
+    """Returns what the key of each stage is made of (DESIGN section 1)."""
+    model = config["model"]
+    weights = fingerprint(model_folder)
+    train = {"method": fields, "source": source_hash(target), "target": target, "model": weights, "concept": concept.fingerprint(),
+             "seed": config["seed"], "dtype": DTYPE, "max_sequence_length": model["max_sequence_length"]}  # fmt: skip
+    sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
+    prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
+    plain = [(channel, base, seed) for channel, base, _, seed in prompts]
+    base = {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
+    generate = {"train": key_of(train), "sampler": sampler, "grid": prompts}
+    encoders = {slot: fingerprint(resolve(e["path"])) for slot, e in config["dataset"]["encoders"].items()}
+    metrics = {t: source_hash(t) for t in config["protocol"]["metrics"]}
+    score = {"images": key_of(generate), "base": key_of(base), "encoders": encoders, "metrics": metrics}
+    return {"train": train, "base": base, "generate": generate, "score": score}

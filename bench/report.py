@@ -1,0 +1,181 @@
+"""One run's page: a single HTML file with its pictures inside, readable without a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import show
+from bench.store import write_text
+
+if TYPE_CHECKING:
+    from bench.concept import Prompt
+    from bench.plan import Plan
+    from bench.row import Row
+    from bench.store import Store
+
+POINTS = 200  # of a curve
+SEEDS = 10  # pictures of one prompt on the page; the others are in the store
+SIDE = 256  # a larger picture is embedded at this size
+
+# (channel, prompt index) → metric → source → mean
+Scores = dict[tuple[str, int], dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An embedded picture and the width it is shown at, in CSS pixels."""
+
+    src: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training curve, thinned (`rough`) and smoothed over that (`smooth`)."""
+
+    stage: str
+    name: str
+    steps: int
+    rough: list[float]
+    smooth: list[float]
+
+
+def write_report(plan: Plan, row: Row, store: Store) -> None:
+    """Writes `<plan.folder>/report.html`; what the run did not come to is left out.
+
+    Args:
+        plan: the run.
+        row: its result, of any status.
+        store: where its pictures, scores and training log lie.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters["number"] = lambda value: show.number(value).replace("-", "\N{MINUS SIGN}")
+    write_text(plan.folder / "report.html", env.get_template("report.html").render(_context(plan, row, store)))
+
+
+def _context(plan: Plan, row: Row, store: Store) -> dict[str, Any]:
+    scores = _scores(store.path("score", plan.keys["score"]) / "scores.parquet")
+    return {
+        "row": row,
+        "concept": plan.concept,
+        "verdict": show.verdict(row),
+        "values_used": show.values_used(row, plan),
+        "groups": show.grouped(row),
+        "arrows": show.ARROWS,
+        "ranges": _ranges(row),
+        "references": [(r, _picture(plan.concept.folder / r.image), scores.get(("concept", i), {}))
+                       for i, r in enumerate(plan.concept.references)],
+        "channels": _channels(plan, store, scores),
+        "seeds_shown": SEEDS,
+        "curves": _curves(store.path("train", plan.keys["train"]) / "log.json"),
+        "command": _command(plan, row),
+        "cost": [(name.replace("_", " "), f"{value:,.10g}") for name, value in row.cost.items()],
+        "provenance": _flat(row.provenance),
+    }  # fmt: skip
+
+
+def _command(plan: Plan, row: Row) -> str:
+    """Returns the command of this one run, also where it was one of a sweep."""
+    given = plan.config.get("_given")
+    return f"python -m bench {shlex.join(given)}" if given else str(row.provenance.get("command", ""))
+
+
+def _flat(provenance: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Returns name → value without nesting; the command stands elsewhere on the page."""
+    out: list[tuple[str, Any]] = []
+    for name, value in provenance.items():
+        out += value.items() if isinstance(value, dict) else [(name, value)] if name != "command" else []
+    return out
+
+
+def _ranges(row: Row) -> dict[str, tuple[float, float]]:
+    """Returns metric → the range its values are drawn over; the channels of a metric share one."""
+    points: dict[str, list[float]] = {}
+    for name, value in row.measured.items():
+        anchors = [a.value for source in row.anchors if (a := show.anchor(row, source, name))]
+        zero = [] if value.better == "higher" else [0.0]  # nearness to zero is what counts
+        points.setdefault(name.partition("/")[0], []).extend([value.value, value.low, value.high, *anchors, *zero])
+    return {metric: (min(p), max(p)) for metric, p in points.items()}
+
+
+def _scores(path: Path) -> Scores:
+    """Returns the mean over seeds of every prompt; nothing where nothing was scored."""
+    if not path.is_file():
+        return {}
+    import pandas as pd
+
+    by = ["source", "metric", "channel", "prompt"]
+    means = pd.read_parquet(path).groupby(by, sort=False, as_index=False)["value"].mean()
+    out: Scores = {}
+    for source, metric, channel, prompt, value in means.itertuples(index=False):
+        out.setdefault((channel, prompt), {}).setdefault(metric, {})[source] = value
+    return out
+
+
+def _channels(plan: Plan, store: Store, scores: Scores) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Returns channel → its prompts, each with its pictures; nothing where no picture was made."""
+    folders = {stage: store.path(stage, plan.keys[stage]) for stage in ("base", "generate")}
+    if not folders["generate"].is_dir():
+        return []
+
+    def entry(prompt: Prompt) -> dict[str, Any]:
+        cells = [c for c in plan.grid.cells if c.prompt == prompt]
+        rows = {stage: [_picture(folder / f"{c.key}.png") for c in cells[:SEEDS]] for stage, folder in folders.items()}
+        own = scores.get((prompt.channel, prompt.index), {})
+        return {"prompt": prompt, "seeds": [c.seed for c in cells], "scores": own, **rows}
+
+    return [(channel, [entry(p) for p in plan.grid.prompts(channel)]) for channel in plan.grid.channels()]
+
+
+def _picture(path: Path) -> Picture | None:
+    """Embeds a picture: a small one as it is, at twice its size; a large one reduced."""
+    from PIL import Image
+
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        side = max(image.size)
+        reduced = image.convert("RGB")  # as the model sees it
+    reduced.thumbnail((SIDE, SIDE))
+    data = io.BytesIO()
+    kind = "png" if side <= SIDE else "webp"
+    reduced.save(data, kind)
+    text = base64.b64encode(data.getvalue()).decode()
+    return Picture(f"data:image/{kind};base64,{text}", min(2 * reduced.width, 160))
+
+
+def _curves(path: Path) -> list[Curve]:
+    """Reads the training log: `stage/name` → one value a step; values that are not finite are left out."""
+    if not path.is_file():
+        return []
+    log: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    curves = []
+    for name, values in log.items():
+        rough = _thin([v for v in values if math.isfinite(v)])
+        if rough:
+            stage, _, short = name.rpartition("/")
+            curves.append(Curve(stage, short, len(values), rough, _smooth(rough)))
+    return curves
+
+
+def _thin(values: list[float]) -> list[float]:
+    """Returns at most `POINTS` means of neighbouring values."""
+    size = -(-len(values) // POINTS) or 1
+    return [sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])]
+
+
+def _smooth(values: list[float]) -> list[float]:
+    """Returns a centred moving mean over about a twentieth of the curve; its ends use what is there."""
+    reach = len(values) // 40
+    parts = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
+    return [sum(part) / len(part) for part in parts]

@@ -1,0 +1,53 @@
+"""The schema of a result: what was measured, on what, at which cost, made by which code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+
+class Value(BaseModel):
+    """A measurement is never a bare mean: `low`–`high` is the 95 % interval, `n` counts pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+    value: float
+    low: float
+    high: float
+    n: int
+    unit: str = "prompt, then seed"
+    better: Literal["higher", "lower", "zero"]
+    checkpoint: str
+    version: int
+
+
+class Row(BaseModel):
+    """One run. `measured` and the anchors hold values by metric or `metric/channel`."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_version: int = SCHEMA
+    status: Literal["ok", "diverged", "failed"]
+    reason: str = ""
+    method: str
+    model: str
+    dataset: str
+    concept: str
+    kind: str
+    protocol: str
+    seed: int
+    hyperparameters: dict[str, Any]
+    tuned: bool
+    measured: dict[str, Value] = Field(default_factory=dict)
+    anchors: dict[str, dict[str, Value]] = Field(default_factory=dict)
+    fingerprints: dict[str, str] = Field(default_factory=dict)
+    cost: dict[str, float] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Returns a hash of everything but cost and provenance: the same command gives the same digest."""
+        text = json.dumps(self.model_dump(exclude={"cost", "provenance"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,164 @@
+"""One run: train → generate → score → record."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, Diverged
+from bench.plan import Plan
+from bench.provenance import provenance
+from bench.row import Row
+from bench.store import Store, write_text
+
+if TYPE_CHECKING:
+    from bench.adapter import Adapter
+    from bench.backbone.base import Backbone
+
+log = logging.getLogger("bench")
+
+
+def run(plan: Plan) -> tuple[Row, bool]:
+    """Runs what is missing of a plan.
+
+    Returns:
+        The row, and whether it was there already.
+
+    Raises:
+        BenchError: the request cannot be met.
+    """
+    store = Store(Path(plan.config["root"]))
+    row_path = plan.folder / "row.json"
+    if row_path.is_file() and (plan.folder / "report.html").is_file():
+        return Row.model_validate_json(row_path.read_text()), True
+    backbone = _Lazily(lambda: _load_backbone(plan))
+    try:
+        _train(plan, store, backbone)
+        _pictures(plan, store, backbone)
+        row = _record(plan, store)
+    except Diverged as error:
+        row = _row(plan, "diverged", reason=str(error))
+    write_text(row_path, row.model_dump_json(indent=1) + "\n")
+    from bench.report import write_report
+
+    write_report(plan, row, store)
+    return row, False
+
+
+class _Lazily:
+    """Makes a thing when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Backbone]) -> None:
+        self._make = make
+        self._made: Backbone | None = None
+
+    def __call__(self) -> Backbone:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+
+def _load_backbone(plan: Plan) -> Backbone:
+    from bench import backbone
+
+    model = plan.config["model"]
+    log.info("loading %s", plan.model_folder)
+    return backbone.load(model["family"], plan.model_folder, model["max_sequence_length"])
+
+
+def _train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
+    if store.has("train", plan.keys["train"]):
+        return
+    from bench.checkpoint import Checkpoint
+    from bench.workbench import Workbench
+
+    method = instantiate(plan)
+    with store.make("train", plan.keys["train"], {"method": plan.target, "concept": plan.concept.name}) as folder:
+        checkpoint = Checkpoint(folder.with_name(f"{plan.keys['train']}.checkpoints"))
+        bench = Workbench(backbone(), plan.concept, plan.config["seed"], plan.config["model"]["name"], checkpoint)
+        try:
+            method.train(bench, plan.concept).save(folder)
+        finally:
+            backbone().clear()
+        checkpoint.discard()
+
+
+def instantiate(plan: Plan) -> Any:
+    """Builds the method from its fields and checks that it serves this task and model.
+
+    Raises:
+        BenchError: a field is wrong, or the method is not made for the concept's kind or the model's family.
+    """
+    from hydra.utils import get_class
+
+    try:
+        cls = get_class(plan.target)
+        method = cls(**plan.hyperparameters)
+    except Exception as error:
+        raise BenchError(f"method {plan.method}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    family, kind = plan.config["model"]["family"], plan.concept.kind
+    if family not in method.families:
+        raise BenchError(f"method {plan.method} is made for {', '.join(method.families)} models, and {plan.config['model']['name']} is {family}")
+    if kind not in method.tasks:
+        raise BenchError(f"method {plan.method} serves {', '.join(method.tasks)}, and concept {plan.concept.name} is of kind {kind}")
+    return method
+
+
+def load_adapter(plan: Plan, store: Store) -> Adapter:
+    """Loads what training left behind."""
+    from bench.adapter import Adapter
+
+    return Adapter.load(store.path("train", plan.keys["train"]))
+
+
+def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
+    from bench.generate import generate
+
+    model = plan.config["model"]
+    options = {k: model[k] for k in ("steps", "guidance_scale", "batch_size")}
+    if not store.has("base", plan.keys["base"]):
+        with store.make("base", plan.keys["base"], {"model": model["name"]}) as folder:
+            generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
+    if not store.has("generate", plan.keys["generate"]):
+        adapter = load_adapter(plan, store)
+        with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder, adapter.applied(backbone()):
+            generate(backbone(), plan.grid, folder, complete=True, label=f"customized, {plan.method}", **options)
+
+
+def _record(plan: Plan, store: Store) -> Row:
+    import pandas as pd
+
+    from bench import features, score
+
+    encoders = {slot: features.build(spec) for slot, spec in plan.config["dataset"]["encoders"].items()}
+    metrics = score.load_metrics(plan.config["protocol"]["metrics"])
+    if not store.has("score", plan.keys["score"]):
+        cache = features.FeatureCache(store.root / "store" / "features.sqlite")
+        real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
+        images, base = (store.path(s, plan.keys[s]) for s in ("generate", "base"))
+        table = score.score(plan.grid, images, base, real, encoders, metrics, cache)
+        table = pd.concat([table, score.score_references(real, captions, encoders, metrics, cache)])
+        cache.close()
+        with store.make("score", plan.keys["score"], {"method": plan.method}) as folder:
+            table.to_parquet(folder / "scores.parquet", index=False)
+    table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
+    values = score.summarize(table, metrics, encoders)
+    adapter = load_adapter(plan, store)
+    anchors = {name: values[name] for name in ("none", "references")}
+    return _row(plan, "ok", measured=values["model"], anchors=anchors, cost=adapter.cost)
+
+
+def _row(plan: Plan, status: str, **fields: Any) -> Row:
+    c = plan.config
+    return Row(
+        status=status, method=plan.method, model=c["model"]["name"], dataset=c["dataset"]["name"], concept=plan.concept.name,
+        kind=plan.concept.kind, protocol=c["protocol"]["name"], seed=c["seed"], hyperparameters=plan.hyperparameters,
+        tuned=plan.tuned, fingerprints=plan.keys | {"concept_content": plan.concept.fingerprint()[:16]},
+        provenance=provenance() | {"command": "python -m bench " + shlex.join(sys.argv[1:]), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+        **fields,
+    )  # fmt: skip

@@ -1,0 +1,140 @@
+"""A row in the terminal, and the words and numbers that the report's page shares with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bench.plan import Plan
+    from bench.row import Row, Value
+
+GROUPS = {
+    "fidelity": ("clip_i", "dino"),
+    "prompt following": ("clip_t",),
+    "preservation": ("delta_clip_t", "drift"),
+}
+ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
+LEGEND = """\
+[low, high]: 95 % interval; base: the untouched model; refs: the reference
+pictures, each against the others; ↑ higher, ↓ lower, →0 nearer to 0 is better"""
+TITLES = {"clip_i": "CLIP-I", "dino": "DINO", "clip_t": "CLIP-T"}
+
+
+def number(value: float) -> str:
+    """Returns three decimals, and never a negative zero."""
+    return f"{value:z.3f}"
+
+
+def grouped(row: Row) -> dict[str, list[str]]:
+    """Returns group → names of what was measured; a metric no group knows is in `other`."""
+    home = {metric: group for group, metrics in GROUPS.items() for metric in metrics}
+    groups: dict[str, list[str]] = {group: [] for group in (*GROUPS, "other")}
+    for name in row.measured:
+        groups[home.get(name.partition("/")[0], "other")].append(name)
+    return {group: names for group, names in groups.items() if names}
+
+
+def anchor(row: Row, source: str, name: str) -> Value | None:
+    """Returns what an anchor (`none` or `references`) has for a metric, if anything."""
+    return row.anchors.get(source, {}).get(name)
+
+
+def values_used(row: Row, plan: Plan) -> str:
+    """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand."""
+    given = [o.lstrip("+") for o in plan.config.get("_given", [])]
+    by_hand = [o for o in given if o.startswith("method.")]
+    base = f"values tuned for {row.model}" if row.tuned else "published values"
+    return ", ".join([base, *(f"{o} by hand" for o in by_hand)])
+
+
+def verdict(row: Row) -> str:
+    """Returns what a run came to, in one plain sentence without its full stop."""
+    if row.status != "ok":
+        what = "Training diverged" if row.status == "diverged" else "The run failed"
+        return f"{what}: {row.reason or 'no reason was kept'}"
+    fidelity = next((m for m in ("dino", "clip_i") if m in row.measured), None)
+    parts = [_moved(row, m) for m in (fidelity, "clip_t") if m and m in row.measured]
+    drift = row.measured.get("drift/unrelated")
+    if drift is not None:
+        parts.append(f"drift on unrelated prompts {number(drift.value)}")
+    return "; ".join(parts) or "Nothing was measured"
+
+
+def _moved(row: Row, name: str) -> str:
+    """Says how a metric stands to the base model's, and whether that is toward what the references have."""
+    value, base = row.measured[name], anchor(row, "none", name)
+    title = TITLES.get(name, name)
+    if base is None:
+        return f"{title} is {number(value.value)}"
+    before, after = base.value, value.value
+    if not _clearly(row, name, value, before):
+        return f"{title} did not move clearly ({number(before)} before, {number(after)} after)"
+    text = f"{title} {'rose' if after > before else 'fell'} from {number(before)} to {number(after)}"
+    real = anchor(row, "references", name)
+    if real is None or name not in GROUPS["fidelity"]:  # the references are no goal for prompt following
+        return text
+    past, nearer = (real.value - before) * (real.value - after) < 0, abs(real.value - after) < abs(real.value - before)
+    return f"{text}, {'past' if past else 'toward' if nearer else 'away from'} the references' {number(real.value)}"
+
+
+def _clearly(row: Row, name: str, value: Value, before: float) -> bool:
+    """Returns whether the interval leaves out `no change`; the paired difference is asked where there is one."""
+    paired = row.measured.get(f"delta_{name}/concept")
+    return not (paired.low <= 0 <= paired.high) if paired else not (value.low <= before <= value.high)
+
+
+def show(row: Row, plan: Plan, there: bool) -> None:
+    """Writes a row to stdout as a table, 80 columns wide.
+
+    Args:
+        row: what was measured.
+        plan: the run it belongs to.
+        there: whether the run was there before this command.
+    """
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False, highlight=False)  # names may hold brackets
+    if not console.is_terminal:
+        console.width = 120  # a long name of a checkpoint stays on its line in a pipe
+    facts = [f"{row.method} on {row.concept}", row.model, f"seed {row.seed}", values_used(row, plan), row.status]
+    console.print(" · ".join(facts), style="bold")
+    if row.status != "ok":
+        console.print(f"{verdict(row)}.", style="red")
+    if row.measured:
+        console.print(_table(row))
+        console.print(LEGEND, style="dim")
+    for label, text in _below(row, plan, there):
+        console.print(f"{label:<9}{text}", soft_wrap=True)  # a path is never broken
+
+
+def _table(row: Row) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("   metric", no_wrap=True)
+    for heading in ("value", "[low, high]", "base", "refs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("judged by", overflow="fold")
+    for group, names in grouped(row).items():
+        table.add_row(Text(group, style="bold"))
+        for name in names:
+            v = row.measured[name]
+            anchors = [number(a.value) if a else "—" for a in (anchor(row, s, name) for s in ("none", "references"))]
+            span = f"[{number(v.low)}, {number(v.high)}]"
+            value = Text(number(v.value), style="bold")
+            table.add_row(f"{ARROWS[v.better]:<2} {name}", value, span, *anchors, v.checkpoint)
+    return table
+
+
+def _below(row: Row, plan: Plan, there: bool) -> list[tuple[str, str]]:
+    lines = []
+    if row.cost:
+        seconds, steps = row.cost.get("seconds", 0.0), int(row.cost.get("steps", 0))
+        lines.append(("training", f"{seconds:.1f} s, {steps} steps" if steps else "none"))
+    lines += [("digest", row.digest()), ("written", f"{plan.folder} (row.json, report.html)")]
+    if there:
+        lines.append(("note", "this run was there already; nothing was computed again"))
+    return lines

@@ -1,0 +1,107 @@
+"""Checks a model of the embedded world against the truth: the oracle reads what it draws."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from bench import paths
+from bench.backbone.files import resolve
+from bench.errors import BenchError
+from bench.progress import track
+from bench.stickers.world import ATTRIBUTES, Scene, caption, names, sample_scene
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+log = logging.getLogger("bench")
+HELD_OUT_SEED = 990_001  # no training stream starts from it
+
+
+def held_out_scenes(count: int) -> list[Scene]:
+    """Returns scenes for held-out captions; each attribute that may be absent is asked for in half of them."""
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    return [sample_scene(rng) for _ in range(count)]
+
+
+def read(images: list[Image.Image]) -> dict[str, list[str]]:
+    """Returns what the oracle sees: attribute → its value in each picture."""
+    import torch
+
+    from bench.stickers.pretrain import oracle
+    from bench.stickers.pretrain.data import to_tensor
+
+    model = oracle.load(paths.weights() / "oracle")
+    with torch.no_grad():
+        logits = [model(to_tensor(images[i : i + 64])) for i in range(0, len(images), 64)]
+    return {a: [names(a)[k] for part in logits for k in part[a].argmax(-1).tolist()] for a in ATTRIBUTES}
+
+
+def accuracy(scenes: list[Scene], seen: dict[str, list[str]]) -> dict[str, tuple[float, int]]:
+    """Returns attribute → (share read as asked, how many asked); an absent colour or accessory is not asked."""
+    out = {}
+    for attribute in ATTRIBUTES:
+        asked = [(getattr(s, attribute), v) for s, v in zip(scenes, seen[attribute], strict=True) if getattr(s, attribute) != "none"]
+        out[attribute] = (sum(a == b for a, b in asked) / len(asked), len(asked))
+    return out
+
+
+def draw(model: str, scenes: list[Scene]) -> list[Image.Image]:
+    """Draws each scene's caption with a model of conf/model, each picture from its own seed."""
+    from bench import backbone
+
+    path = paths.shipped("conf") / "model" / f"{model}.yaml"
+    if not path.is_file():
+        raise BenchError(f"no model {model!r}; there are: {', '.join(p.stem for p in path.parent.glob('*.yaml'))}")
+    config = yaml.safe_load(path.read_text())
+    network = backbone.load(config["family"], resolve(config["path"]), config["max_sequence_length"])
+    images: list[Image.Image] = []
+    size = config["batch_size"]
+    for start in track(range(0, len(scenes), size), "drawing", -(-len(scenes) // size)):
+        part = scenes[start : start + size]
+        seeds = [HELD_OUT_SEED + start + i for i in range(len(part))]
+        images += network.sample([caption(s) for s in part], seeds, config["steps"], config["guidance_scale"])
+    return images
+
+
+def contact_sheet(images: list[Image.Image], columns: int = 8, cell: int = 128) -> Image.Image:
+    """Returns the pictures in a grid."""
+    from PIL import Image
+
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (cell + 4) - 4, rows * (cell + 4) - 4), "white")
+    for i, image in enumerate(images):
+        place = (i % columns * (cell + 4), i // columns * (cell + 4))
+        sheet.paste(image.resize((cell, cell), Image.Resampling.LANCZOS), place)
+    return sheet
+
+
+def check_model(model: str, count: int, sheet: Path | None) -> dict[str, Any]:
+    """Measures how well a model follows its prompts, prints the table and keeps it in its folder."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.stickers.render import render
+
+    scenes = held_out_scenes(count)
+    images = draw(model, scenes)
+    drawn = accuracy(scenes, read(images))
+    rendered = accuracy(scenes, read([render(s) for s in scenes]))
+    table = Table(title=f"{model}: {count} held-out captions, read by the oracle")
+    for column in ("attribute", "drawn as asked", "asked", "oracle on renderings"):
+        table.add_column(column)
+    for a in ATTRIBUTES:
+        table.add_row(a, f"{drawn[a][0]:.1%}", str(drawn[a][1]), f"{rendered[a][0]:.1%}")
+    Console().print(table)
+    result = {"captions": count, "drawn": {a: round(v, 4) for a, (v, _) in drawn.items()},
+              "asked": {a: n for a, (_, n) in drawn.items()}, "oracle_on_renderings": {a: round(v, 4) for a, (v, _) in rendered.items()}}  # fmt: skip
+    if count >= 500:
+        (paths.weights() / model / "oracle.json.txt").write_text(json.dumps(result, indent=1) + "\n")
+    if sheet:
+        contact_sheet(images[:64]).save(sheet)
+    return result

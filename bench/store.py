@@ -1,0 +1,86 @@
+"""Run folders: found by content, written whole or not at all, one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DONE = "done.json"
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    """Returns the key of a stage: a hash of everything its output depends on."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+class Store:
+    """A folder of stage outputs, `<root>/store/<stage>/<key>`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, stage: str, key: str) -> Path:
+        """Returns where a stage's output lies once it is done."""
+        return self.root / "store" / stage / key
+
+    def has(self, stage: str, key: str) -> bool:
+        """Returns whether a stage is done and everything it wrote is still there."""
+        done = self.path(stage, key) / DONE
+        if not done.is_file():
+            return False
+        try:
+            sizes: dict[str, int] = json.loads(done.read_text())["files"]
+        except (ValueError, KeyError, TypeError):
+            return False  # done.json itself is damaged
+        folder = done.parent
+        return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+
+    @contextmanager
+    def make(self, stage: str, key: str, about: dict[str, Any]) -> Iterator[Path]:
+        """Opens the unfinished folder of a stage; it becomes the finished one when the block ends well.
+
+        What an interrupted run left in the unfinished folder is still there, to go on from.
+
+        Args:
+            stage: name of the stage.
+            key: the stage's key.
+            about: what the key was made of, kept beside the output.
+        """
+        final = self.path(stage, key)
+        partial = final.with_name(f"{key}.partial")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock(final.with_name(f"{key}.lock")):
+            partial.mkdir(exist_ok=True)  # under the lock: whoever held it before has renamed the folder away
+            if self.has(stage, key):  # another process made it while this one waited
+                yield partial
+                shutil.rmtree(partial, ignore_errors=True)
+                return
+            yield partial
+            written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name != DONE]
+            files = {str(p.relative_to(partial)): p.stat().st_size for p in written}
+            (partial / DONE).write_text(json.dumps({"about": about, "files": files}, indent=1, default=str))
+            if final.exists():  # damaged: something it wrote is gone
+                final.rename(final.with_name(f"{key}.damaged-{time.time_ns()}"))
+            partial.rename(final)
+
+    @contextmanager
+    def _lock(self, path: Path) -> Iterator[None]:
+        with path.open("w") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            yield

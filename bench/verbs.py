@@ -1,0 +1,51 @@
+"""The verbs of the command line; each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def pretrain(args: list[str]) -> int:
+    """Makes the embedded world's models again."""
+    names = ["vae", "clip", "oracle", "flow", "clip-judge", "dino-judge", "cards"]
+    parser = argparse.ArgumentParser("python -m bench pretrain", description=pretrain.__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*names, []], metavar="PART", help=f"of {', '.join(names)}; all if none is named")
+    parser.add_argument("--work", type=Path, default=Path("outputs/pretrain"), help="folder of checkpoints and logs")
+    options = parser.parse_args(args)
+    from bench.stickers.pretrain.parts import PARTS
+
+    for part in options.parts or names:
+        PARTS[part](options.work)
+    return 0
+
+
+def oracle(args: list[str]) -> int:
+    """Draws 500 held-out captions with a model and reads them with the oracle."""
+    parser = argparse.ArgumentParser("python -m bench oracle", description=oracle.__doc__)
+    parser.add_argument("model", nargs="?", default="sticker-flow", help="a model of conf/model")
+    parser.add_argument("--captions", type=int, default=500)
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of the first 64 here")
+    options = parser.parse_args(args)
+    from bench.stickers.check import check_model
+
+    check_model(options.model, options.captions, options.sheet)
+    return 0
+
+
+def data(args: list[str]) -> int:
+    """Writes the concepts of the embedded dataset again from the renderer."""
+    parser = argparse.ArgumentParser("python -m bench data", description=data.__doc__)
+    parser.parse_args(args)
+    import sys
+
+    from bench import paths
+    from bench.stickers.concepts import write
+
+    folder = paths.stickers() / "concepts"
+    sys.stdout.write(f"{write(folder)} concepts in {folder}\n")
+    return 0
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {"pretrain": pretrain, "oracle": oracle, "data": data}

@@ -1,0 +1,59 @@
+"""DreamBooth (Ruiz et al. 2023) on LoRA factors, as diffusers' own scripts train it.
+
+With `prior_weight` 0 there is no prior preservation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.workbench import Batch, Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.adapter import Adapter
+    from bench.concept import Concept
+    from bench.workbench import Workbench
+
+
+@dataclass
+class DreamBoothLora:
+    """The plain training loss on the complete captions.
+
+    Attributes:
+        rank: of the LoRA factors (alpha = rank).
+        lr: of the factors.
+        steps: optimizer steps.
+        batch_size: samples a step.
+        learn_token: whether the placeholder's embedding rows train too; else it is read as the class word,
+            and the LoRA is all there is, loadable by stock diffusers.
+        token_lr: of the rows.
+    """
+
+    rank: int = 4
+    lr: float = 1e-4
+    steps: int = 500
+    batch_size: int = 4
+    learn_token: bool = False
+    token_lr: float = 5e-3
+
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
+
+    def train(self, workbench: Workbench, concept: Concept) -> Adapter:
+        """Minimizes E‖target − prediction(x_t | complete caption)‖² over the LoRA factors."""
+        groups = [Group(workbench.lora("dreambooth", self.rank), self.lr)]
+        using = ["dreambooth"]
+        if self.learn_token:
+            token = workbench.token("word", init=concept.class_phrase)
+            groups.append(Group(token.parameters(), self.token_lr, weight_decay=0.0))
+            using.append("word")
+
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            (v,) = workbench.predict(batch, batch.complete, using=using, grad=True)
+            return {"loss": (v - batch.target).square().mean()}
+
+        workbench.fit("dreambooth", groups, loss, self.steps, self.batch_size)
+        return workbench.adapter(lora="dreambooth", token="word" if self.learn_token else None)

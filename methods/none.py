@@ -1,0 +1,24 @@
+"""The untouched model: the anchor every method is measured from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.adapter import Adapter
+
+if TYPE_CHECKING:
+    from bench.concept import Concept
+    from bench.workbench import Workbench
+
+
+@dataclass
+class Untouched:
+    """Trains nothing. The concept's placeholder is read as the class word it stands beside."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "erase", "multi")
+    families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
+
+    def train(self, workbench: Workbench, concept: Concept) -> Adapter:
+        """Returns an empty adapter: the model is asked in plain words."""
+        return Adapter(base=workbench.model)

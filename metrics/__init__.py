@@ -1,0 +1,1 @@
+"""One file a metric: features → one value a picture."""

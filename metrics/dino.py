@@ -1,0 +1,15 @@
+"""DINO: mean cosine of class tokens between a picture and every reference (Ruiz et al. 2023, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench.metric import Features, metric
+
+
+@metric("dino", better="higher", needs="dino", channels=("concept",))
+def dino(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Returns (n,) in [-1, 1]; the mean is over all references."""
+    return (features.image @ features.references.T).mean(axis=1)

@@ -1,0 +1,241 @@
+"""Metrics: each against a naive double loop, on vectors where the answer is known, in any order and batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import score
+from bench.concept import Cell, Prompt, PromptGrid
+from bench.features import Dino, FeatureCache, OpenClip
+from bench.metric import Features, Metric
+from metrics.clip_i import clip_i
+from metrics.clip_t import clip_t
+from metrics.dino import dino
+from metrics.preservation import delta_clip_t, drift
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+ALL = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift)}
+
+
+def _cosine(a: Array, b: Array) -> float:
+    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
+
+
+def _to_references(f: Features, i: int) -> float:
+    return math.fsum(_cosine(f.image[i], r) for r in f.references) / len(f.references)
+
+
+def _text(f: Features, i: int) -> Array:
+    assert f.text is not None
+    return f.text[i]
+
+
+NAIVE: dict[str, Callable[[Features, int], float]] = {
+    "clip_i": _to_references,
+    "dino": _to_references,
+    "clip_t": lambda f, i: _cosine(f.image[i], _text(f, i)),
+    "delta_clip_t": lambda f, i: _cosine(f.image[i], _text(f, i)) - _cosine(f.base[i], _text(f, i)),
+    "drift": lambda f, i: 1 - _cosine(f.image[i], f.base[i]),
+}
+# Of the vectors in test_golden_values, by hand. delta of the second: 0.8 - (-0.6); its drift: 1 - (0.48 - 0.48).
+GOLDEN = {"clip_i": [0.5, 0.7], "dino": [0.5, 0.7], "clip_t": [0.0, 0.8], "delta_clip_t": [-0.6, 1.4], "drift": [0.2, 1.0]}
+DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower"}
+
+
+def _units(rng: np.random.Generator, n: int, d: int = 16) -> Array:
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def features() -> Features:
+    rng = np.random.default_rng(0)
+    return Features(_units(rng, 23), _units(rng, 23), _units(rng, 23), _units(rng, 5))
+
+
+def test_no_metric_is_left_out(root: Path) -> None:
+    from importlib import import_module
+
+    found = {}
+    for path in (root / "metrics").glob("[!_]*.py"):
+        found |= {m.name: m for m in vars(import_module(f"metrics.{path.stem}")).values() if isinstance(m, Metric)}
+    assert found == ALL
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_equals_a_naive_loop(name: str, features: Features) -> None:
+    values = ALL[name].function(features)
+    assert values.shape == (23,)
+    assert values == pytest.approx([NAIVE[name](features, i) for i in range(23)], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_does_not_depend_on_batch_or_order(name: str, features: Features) -> None:
+    function = ALL[name].function
+    whole = function(features)
+
+    def rows(index: np.ndarray) -> Features:
+        assert features.text is not None
+        return Features(features.image[index], features.base[index], features.text[index], features.references)
+
+    shuffled = np.random.default_rng(1).permutation(23)
+    assert function(rows(shuffled)) == pytest.approx(whole[shuffled], abs=1e-6)
+    pieces = [function(rows(np.arange(i, min(i + 4, 23)))) for i in range(0, 23, 4)]
+    assert np.concatenate(pieces) == pytest.approx(whole, abs=1e-6)
+    turned = replace(features, references=features.references[::-1])
+    assert function(turned) == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_golden_values(name: str) -> None:
+    image, base = np.array([[1, 0], [0.6, 0.8]], np.float32), np.array([[0.8, 0.6], [0.8, -0.6]], np.float32)
+    text, references = np.array([[0, 1], [0, 1]], np.float32), np.array([[1, 0], [0, 1]], np.float32)
+    assert ALL[name].function(Features(image, base, text, references)) == pytest.approx(GOLDEN[name], abs=1e-6)
+
+
+def test_directions_and_channels() -> None:
+    assert {m.name: m.better for m in ALL.values()} == DIRECTION
+    assert {m.name: m.needs for m in ALL.values()} == dict.fromkeys(ALL, "clip") | {"dino": "dino", "drift": "dino"}
+    assert "concept" not in drift.channels  # there the customized model is meant to leave the base model's picture
+    for m in (clip_i, clip_t, dino):
+        assert m.channels == ("concept",)
+
+
+def test_an_untouched_model_is_at_the_neutral_point(features: Features) -> None:
+    same = replace(features, base=features.image)
+    assert not delta_clip_t.function(same).any()
+    assert drift.function(same) == pytest.approx(np.zeros(23), abs=1e-6)
+
+
+def test_the_perfect_copy_is_at_the_top(features: Features) -> None:
+    copy = replace(features, image=features.references, references=features.references[:1])
+    for m in (clip_i, dino):
+        assert m.function(copy).argmax() == 0
+        assert m.function(copy)[0] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", [clip_t, delta_clip_t], ids=lambda m: m.name)
+def test_a_metric_of_texts_refuses_an_encoder_without_them(metric: Metric, features: Features) -> None:
+    with pytest.raises(ValueError, match=metric.name):
+        metric.function(replace(features, text=None))
+
+
+def _unit(x: Array) -> Array:
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+class FakeDino(Dino):
+    """A judge that sees a picture's mean colour, and counts what it is shown."""
+
+    def __init__(self) -> None:
+        self.name, self.fingerprint, self.seen = "fake-dino", "d", 0
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        self.seen += len(images)
+        return _unit(np.stack([np.asarray(i, np.float32).mean((0, 1)) + 1 for i in images]))
+
+
+class FakeClip(OpenClip):
+    """The same with texts: `R`, `G`, `B` are the pure colours."""
+
+    def __init__(self) -> None:
+        self.name, self.fingerprint = "fake-clip", "c"
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        return FakeDino().images(images)
+
+    def texts(self, texts: Sequence[str]) -> Array:
+        return np.eye(3, dtype=np.float32)[["RGB".index(t) for t in texts]]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[FeatureCache]:
+    cache = FeatureCache(tmp_path / "features.sqlite")
+    yield cache
+    cache.close()
+
+
+def _pictures(folder: Path, names: Sequence[str], seed: int) -> list[Path]:
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for name in names:
+        Image.new("RGB", (4, 4), tuple(int(v) for v in rng.integers(256, size=3))).save(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in names]
+
+
+def test_references_are_scored_against_the_others_only(tmp_path: Path, cache: FeatureCache) -> None:
+    references = _pictures(tmp_path / "real", "abcd", 0)
+    encoders = {"clip": FakeClip(), "dino": FakeDino()}
+    captions = ["R", "G", "B", "R"]
+    table = score.score_references(references, captions, encoders, list(ALL.values()), cache)
+    z, texts = cache.images(encoders["dino"], references), FakeClip().texts(captions)
+    assert set(table["metric"]) == {"clip_i", "clip_t", "dino"}
+    for i in range(4):
+        own = table[table["prompt"] == i].set_index("metric")["value"]
+        expected = sum(_cosine(z[i], z[j]) for j in range(4) if j != i) / 3
+        assert own["dino"] == pytest.approx(expected, abs=1e-6)
+        assert own["clip_i"] == pytest.approx(expected, abs=1e-6)
+        assert own["clip_t"] == pytest.approx(_cosine(z[i], texts[i]), abs=1e-6)
+
+
+def test_a_single_reference_has_no_ceiling_of_fidelity(tmp_path: Path, cache: FeatureCache) -> None:
+    references = _pictures(tmp_path / "real", "a", 0)
+    encoders = {"clip": FakeClip(), "dino": FakeDino()}
+    table = score.score_references(references, ["R"], encoders, list(ALL.values()), cache)
+    assert list(table["metric"]) == ["clip_t"]
+    assert table["value"].notna().all()
+
+
+def _grid() -> PromptGrid:
+    texts = [("concept", 0, "R"), ("concept", 1, "G"), ("class", 0, "B"), ("empty", 0, "R")]
+    prompts = [Prompt(channel=c, index=i, complete=t, base=t) for c, i, t in texts]
+    return PromptGrid(cells=[Cell(prompt=p, seed=s) for p in prompts for s in range(3)])
+
+
+def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: FeatureCache) -> None:
+    grid = _grid()
+    names = [c.key for c in grid.cells]
+    _pictures(tmp_path / "made", names, 1)
+    _pictures(tmp_path / "base", names, 2)
+    real = _pictures(tmp_path / "real", "abc", 3)
+    encoders = {"clip": FakeClip(), "dino": FakeDino()}
+    table = score.score(grid, tmp_path / "made", tmp_path / "base", real, encoders, list(ALL.values()), cache)
+    counts = table[table["source"] == "model"].groupby(["metric", "channel"]).size().to_dict()
+    assert counts == {("clip_i", "concept"): 6, ("dino", "concept"): 6, ("clip_t", "concept"): 6, ("delta_clip_t", "concept"): 6,
+                      ("delta_clip_t", "class"): 3, ("drift", "class"): 3, ("drift", "empty"): 3}  # fmt: skip
+    assert len(table) == 2 * sum(counts.values())
+    base = table[(table["source"] == "none") & table["metric"].isin(["delta_clip_t", "drift"])]
+    assert base["value"].abs().max() < 1e-6
+    line = table[(table["source"] == "model") & (table["metric"] == "clip_t") & (table["prompt"] == 1) & (table["seed"] == 2)]
+    picture = cache.images(encoders["clip"], [tmp_path / "made" / "concept-01-2.png"])[0]
+    assert line["value"].tolist() == pytest.approx([float(picture[1])], abs=1e-6)
+
+    values = score.summarize(table, list(ALL.values()), encoders)
+    assert set(values["model"]) == {"clip_i", "dino", "clip_t", "delta_clip_t/concept", "delta_clip_t/class", "drift/class", "drift/empty"}
+    for value in values["model"].values():
+        assert value.low <= value.value <= value.high
+    own = table[(table["source"] == "model") & (table["metric"] == "dino")]["value"]
+    assert values["model"]["dino"].value == pytest.approx(own.mean(), abs=1e-5)
+    assert values["model"]["dino"].n == 6
+    assert values["model"]["dino"].checkpoint == "fake-dino"
+
+
+def test_features_are_found_by_content_and_encoder(tmp_path: Path, cache: FeatureCache) -> None:
+    paths = _pictures(tmp_path / "one", "abc", 0)
+    encoder = FakeDino()
+    first = cache.images(encoder, paths)
+    again = _pictures(tmp_path / "two", "xyz", 0)  # the same pictures under other names
+    assert np.array_equal(cache.images(encoder, again[::-1]), first[::-1])
+    assert encoder.seen == 3
+    other = FakeDino()
+    other.fingerprint = "another"
+    cache.images(other, paths)
+    assert other.seen == 3

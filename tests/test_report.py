@@ -1,0 +1,295 @@
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench import show
+from bench.concept import Concept, Reference, grid
+from bench.plan import Plan
+from bench.report import POINTS, SEEDS, _curves, _picture, write_report
+from bench.row import Row, Value
+from bench.store import Store
+
+EVIL = "<script>alert(1)</script>"
+KEYS = {"train": "t" * 16, "base": "b" * 16, "generate": "g" * 16, "score": "s" * 16}
+TEMPLATES = {
+    "concept": ["a {noun} in the snow"],
+    "unrelated": ["a {noun} at night"],
+    "empty": [""],
+    "unrelated_nouns": ["pizza"],
+}
+
+
+def value(v, low, high, better, checkpoint="clip-judge"):
+    return Value(value=v, low=low, high=high, n=2, better=better, checkpoint=checkpoint, version=1)
+
+
+def measured(dino=0.7234):
+    return {
+        "clip_t": value(0.3012, 0.2911, 0.3113, "higher"),
+        "dino": value(dino, dino - 0.02, dino + 0.02, "higher", "dino-judge"),
+        "drift/unrelated": value(0.0321, 0.0222, 0.0423, "lower", "dino-judge"),
+        "delta_clip_t/concept": value(-0.0121, -0.0242, -0.0011, "zero"),
+        "novel": value(5.0, 4.0, 6.0, "higher", "elsewhere"),
+    }
+
+
+def anchors():
+    zero = value(0.0, 0.0, 0.0, "zero")
+    none = {"dino": value(0.4141, 0.4, 0.43, "higher"), "clip_t": value(0.3133, 0.3, 0.32, "higher")}
+    return {
+        "none": none | {"drift/unrelated": zero, "delta_clip_t/concept": zero},
+        "references": {"dino": value(0.9521, 0.94, 0.96, "higher")},
+    }
+
+
+def make_row(**fields):
+    given = {
+        "status": "ok", "method": "purecc", "model": "tiny", "dataset": "stickers", "concept": "poodle",
+        "kind": "subject", "protocol": "quick", "seed": 3, "hyperparameters": {"rank": 7}, "tuned": True, "measured": measured(),
+        "anchors": anchors(), "fingerprints": KEYS, "cost": {"seconds": 12.5, "steps": 800},
+        "provenance": {"git": "abc", "packages": {"torch": "2.6"}, "command": "python -m bench -m seed=0,1"},
+    }  # fmt: skip
+    return Row(**(given | fields))
+
+
+def make_plan(tmp_path, name="poodle", caption="a <new1> dog", given=("+method=purecc", "seed=3")):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "0.png")
+    reference = Reference(image="0.png", complete=caption, base="a dog")
+    concept = Concept(
+        name=name, kind="subject", class_phrase="dog", references=[reference], licence="MIT", folder=tmp_path,
+        attribution="http://example.org/art",
+    )  # fmt: skip
+    cells = grid(concept, TEMPLATES, {"concept": 2, "unrelated": 1, "empty": 1})
+    config = {"root": str(tmp_path / "runs"), "model": {"name": "tiny"}, "seed": 3, "_given": list(given)}
+    return Plan(config, "purecc", "methods.purecc.PureCC", {"rank": 7}, True, concept, cells, tmp_path, KEYS)
+
+
+def fill_store(plan, store):
+    for stage, colour in (("base", "blue"), ("generate", "green")):
+        with store.make(stage, KEYS[stage], {}) as folder:
+            for cell in plan.grid.cells:
+                Image.new("RGB", (64, 64), colour).save(folder / f"{cell.key}.png")
+    with store.make("train", KEYS["train"], {}) as folder:
+        log = {"student/loss": [1 / (i + 1) for i in range(1000)], "student/lambda": [0.5, float("nan"), 0.25]}
+        (folder / "log.json").write_text(json.dumps(log))
+    lines = [
+        ("model", "dino", "concept", 0, 0, 0.61),
+        ("model", "dino", "concept", 0, 1, 0.83),
+        ("none", "dino", "concept", 0, 0, 0.401),
+        ("references", "dino", "concept", 0, 0, 0.9521),
+        ("model", "drift", "unrelated", 0, 0, 0.0554),
+    ]
+    with store.make("score", KEYS["score"], {}) as folder:
+        table = pd.DataFrame(lines, columns=["source", "metric", "channel", "prompt", "seed", "value"])
+        table.to_parquet(folder / "scores.parquet", index=False)
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, texts, and everything it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.images, self.texts = [], [], [], []
+        self.feed(text)
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.images += [dict(attrs)] if tag == "img" else []
+        self.loads += [v for k, v in attrs if k in ("src", "href", "srcset", "data", "xlink:href", "action")]
+        self.loads += [v for k, v in attrs if k == "style" and "url" in v]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def report(tmp_path, row=None, plan=None, fill=True):
+    plan, store = plan or make_plan(tmp_path), Store(tmp_path / "runs")
+    if fill:
+        fill_store(plan, store)
+    write_report(plan, row or make_row(), store)
+    text = (plan.folder / "report.html").read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+def test_what_is_given_is_escaped(tmp_path):
+    plan = make_plan(tmp_path, name="poodle", caption=f"a {EVIL} dog", given=[f"method.x={EVIL}"])
+    row = make_row(concept=EVIL, hyperparameters={EVIL: EVIL}, provenance={"git": EVIL})
+    text, page = report(tmp_path, row, plan)
+    assert "<script" not in text and "script" not in page.tags
+    assert f"a {EVIL} dog" in page.text  # shown, as text
+    assert page.text.count(EVIL) >= 6
+
+
+def test_page_loads_nothing(tmp_path):
+    text, page = report(tmp_path)
+    assert page.images and all(i["src"].startswith("data:image/") for i in page.images)
+    assert all(load.startswith("data:") for load in page.loads)
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    assert not re.search(r"url\(|@import", text)
+    assert "http://example.org/art" in page.text  # an address may stand there as text
+    assert "default-src 'none'" in text
+
+
+def test_pictures_pair_base_and_customized(tmp_path):
+    _, page = report(tmp_path)
+    assert len(page.images) == 1 + 2 * 4
+    assert all(i["width"] == "128" and i["loading"] == "lazy" for i in page.images)
+    base, customized = (next(i for i in page.images if i["alt"] == alt) for alt in (
+        "base model, seed 1: a dog in the snow", "customized, seed 1: a <new1> dog in the snow"))  # fmt: skip
+    assert base["src"] != customized["src"]
+    assert base["src"] == _picture(tmp_path / "runs/store/base" / KEYS["base"] / "concept-00-1.png").src
+    assert "(the empty prompt)" in page.text
+
+
+def test_page_has_the_numbers(tmp_path):
+    _, page = report(tmp_path)
+    for number in ("0.723", "0.703 to 0.743", "0.414", "0.952", "−0.012", "−0.024 to −0.001"):
+        assert number in page.text
+    assert "dino 0.720 (base 0.401)" in page.text  # the mean over seeds of one prompt
+    assert "drift 0.055" in page.text
+    assert "dino to the others 0.952" in page.text
+    assert "DINO rose from 0.414 to 0.723, toward the references' 0.952" in page.text
+    assert "python -m bench +method=purecc seed=3" in page.text and "-m seed=0,1" not in page.text
+    assert "rank 7" in page.text and "torch 2.6" in page.text and "elsewhere, 2 pictures" in page.text
+
+
+def test_missing_picture_is_said(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "runs")
+    fill_store(plan, store)
+    (store.path("base", KEYS["base"]) / "empty-00-0.png").unlink()
+    write_report(plan, make_row(), store)
+    page = Page((plan.folder / "report.html").read_text(encoding="utf-8"))
+    assert len(page.images) == 8 and page.texts.count("missing") == 1
+
+
+def test_only_the_first_seeds_are_shown_and_it_is_said(tmp_path):
+    plan = make_plan(tmp_path)
+    many = replace(plan, grid=grid(plan.concept, TEMPLATES, {"empty": SEEDS + 1}))
+    _, page = report(tmp_path, plan=many)
+    assert len(page.images) == 1 + 2 * SEEDS
+    assert f"the first {SEEDS} seeds" in page.text
+    assert "the first" not in report(tmp_path, fill=False)[1].text
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_row_without_result(tmp_path, status):
+    row = make_row(status=status, reason=f"student: the loss of step 3 is nan {EVIL}", measured={}, anchors={}, cost={})
+    text, page = report(tmp_path, row, fill=False)
+    assert f"the loss of step 3 is nan {EVIL}." in page.text and "<script" not in text
+    for heading in ("The row", "The pictures", "The training"):
+        assert heading not in page.text
+    assert len(page.images) == 1 and "How it was made" in page.text
+
+
+def test_curves_are_thinned_and_finite(tmp_path):
+    log = {"a/loss": [float(i % 7) for i in range(1999)], "a/gone": [float("nan")], "loss": [2.0]}
+    (tmp_path / "log.json").write_text(json.dumps(log))
+    loss, plain = _curves(tmp_path / "log.json")
+    assert (loss.stage, loss.name, loss.steps) == ("a", "loss", 1999)
+    assert len(loss.rough) == len(loss.smooth) == POINTS
+    assert max(loss.smooth) - min(loss.smooth) < max(loss.rough) - min(loss.rough)
+    assert (plain.stage, plain.name, plain.smooth) == ("", "loss", [2.0])
+
+
+def test_one_point_or_a_flat_curve_is_drawn(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "runs")
+    with store.make("train", KEYS["train"], {}) as folder:
+        (folder / "log.json").write_text('{"a/loss": [2.0], "a/next": [1.0, 1.0]}')
+    write_report(plan, make_row(), store)
+    text = (plan.folder / "report.html").read_text(encoding="utf-8")
+    drawn = re.findall(r'points="([^"]*)"', text)
+    assert drawn == ["0.0,50 ", "0.0,50 ", "0.0,50 300.0,50 ", "0.0,50 300.0,50 "]
+
+
+def test_large_picture_is_reduced(tmp_path):
+    Image.effect_noise((1024, 512), 80).save(tmp_path / "large.png")
+    picture = _picture(tmp_path / "large.png")
+    assert picture.src.startswith("data:image/webp;base64,") and picture.width == 160
+    assert len(picture.src) < (tmp_path / "large.png").stat().st_size / 4
+
+
+def test_show_prints_the_numbers(tmp_path, capsys):
+    plan = make_plan(tmp_path, given=["+method=purecc", "method.rank=7"])
+    row = make_row()
+    show.show(row, plan, there=False)
+    out = capsys.readouterr().out
+    lines = {line.split()[1]: line for line in out.splitlines() if line[:1] in "↑↓→"}
+    assert lines["dino"].split() == ["↑", "dino", "0.723", "[0.703,", "0.743]", "0.414", "0.952", "dino-judge"]
+    assert lines["drift/unrelated"].split() == [
+        "↓",
+        "drift/unrelated",
+        "0.032",
+        "[0.022,",
+        "0.042]",
+        "0.000",
+        "—",
+        "dino-judge",
+    ]
+    assert lines["delta_clip_t/concept"].split()[:3] == ["→0", "delta_clip_t/concept", "-0.012"]
+    order = [
+        out.index(w)
+        for w in ("fidelity", "dino ", "prompt following", "clip_t ", "preservation", "drift/", "other", "novel")
+    ]
+    assert order == sorted(order)
+    assert "purecc on poodle · tiny · seed 3 · values tuned for tiny, method.rank=7 by hand · ok" in out
+    assert "12.5 s, 800 steps" in out and row.digest() in out and f"{plan.folder} (row.json" in out
+    assert "there already" not in out
+    show.show(row, plan, there=True)
+    assert "there already" in capsys.readouterr().out
+
+
+def test_show_fits_80_columns(tmp_path, capsys):
+    names = ("concept", "class", "neighbour", "unrelated")
+    delta = {f"delta_clip_t/{n}": value(-0.0121, -0.0242, -0.0011, "zero", "sticker-clip-judge") for n in names}
+    anchor = {n: value(0.0, 0.0, 0.0, "zero") for n in delta}
+    show.show(make_row(measured=delta, anchors={"none": anchor}), make_plan(tmp_path), there=True)
+    table = [line for line in capsys.readouterr().out.splitlines() if "runs" not in line]
+    assert max(map(len, table)) <= 80
+    assert sum(line.endswith("sticker-clip-judge") for line in table) == 4
+
+
+def test_show_says_why_it_diverged_and_keeps_brackets(tmp_path, capsys):
+    row = make_row(
+        status="diverged", reason="student [bold]: the loss of step 3 is nan", measured={}, anchors={}, cost={}
+    )
+    show.show(row, make_plan(tmp_path), there=False)
+    out = capsys.readouterr().out
+    assert "Training diverged: student [bold]: the loss of step 3 is nan." in out
+    assert "metric" not in out
+
+
+GONE = [
+    (0.9, "rose from 0.414 to 0.900, toward the references' 0.952"),
+    (0.99, "rose from 0.414 to 0.990, past the references' 0.952"),
+    (0.2, "fell from 0.414 to 0.200, away from the references' 0.952"),
+    (0.42, "did not move clearly (0.414 before, 0.420 after)"),
+]
+
+
+@pytest.mark.parametrize(("dino", "words"), GONE)
+def test_verdict_says_where_it_went(dino, words):
+    assert f"DINO {words}" in show.verdict(make_row(measured=measured(dino)))
+
+
+def test_verdict_asks_the_paired_difference():
+    assert "CLIP-T fell from 0.313 to 0.301" in show.verdict(make_row())
+    unsure = measured() | {"delta_clip_t/concept": value(-0.012, -0.03, 0.01, "zero")}
+    assert "CLIP-T did not move clearly" in show.verdict(make_row(measured=unsure))
+
+
+def test_no_negative_zero():
+    assert show.number(-0.0001) == "0.000" and show.number(-0.0006) == "-0.001"
+
+
+def test_neither_imports_torch():
+    code = "import sys, bench.show, bench.report; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, timeout=60).returncode == 0

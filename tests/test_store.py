@@ -1,0 +1,136 @@
+"""The store: what is there is whole, what was interrupted goes on, what is damaged is made again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.store import DONE, Store, key_of, write_text
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def _make(store: Store, text: str = "hello", key: str = "k") -> None:
+    with store.make("stage", key, {"why": "test"}) as folder:
+        (folder / "deep").mkdir(exist_ok=True)
+        (folder / "a.txt").write_text(text)
+        (folder / "deep" / "b.txt").write_text(text)
+
+
+def test_a_finished_stage_is_there(store: Store) -> None:
+    assert not store.has("stage", "k")
+    _make(store)
+    assert store.has("stage", "k")
+    assert not store.has("stage", "other")
+    assert not store.has("other", "k")
+    assert (store.path("stage", "k") / "deep" / "b.txt").read_text() == "hello"
+
+
+def test_an_interrupted_stage_is_not_there_and_goes_on(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), store.make("stage", "k", {}) as folder:
+        (folder / "1.txt").write_text("kept")
+        raise KeyboardInterrupt
+    assert not store.has("stage", "k")
+    assert not store.path("stage", "k").exists()
+    with store.make("stage", "k", {}) as folder:
+        assert (folder / "1.txt").read_text() == "kept"
+        (folder / "2.txt").write_text("new")
+    assert store.has("stage", "k")
+    assert {p.name for p in store.path("stage", "k").iterdir()} == {"1.txt", "2.txt", DONE}
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("damage", ["a.txt", "deep/b.txt", DONE])
+@pytest.mark.parametrize("how", ["truncate", "remove"])
+def test_damage_is_seen_and_made_again(store: Store, damage: str, how: str) -> None:
+    _make(store)
+    path = store.path("stage", "k") / damage
+    if how == "truncate":
+        path.write_bytes(path.read_bytes()[:-3])
+    else:
+        path.unlink()
+    assert not store.has("stage", "k")
+    _make(store, "again")
+    assert store.has("stage", "k")
+    assert (store.path("stage", "k") / "a.txt").read_text() == "again"
+
+
+def test_damage_twice_is_made_again_twice(store: Store) -> None:
+    for text in ("one", "two", "three"):
+        _make(store, text)
+        assert store.has("stage", "k")
+        (store.path("stage", "k") / "a.txt").unlink()
+    _make(store, "four")
+    assert (store.path("stage", "k") / "a.txt").read_text() == "four"
+
+
+def _slow_writer(root: Path, name: str) -> None:
+    with Store(root).make("stage", "k", {}) as folder:
+        (folder / "started").touch()
+        time.sleep(0.5)
+        (folder / "who.txt").write_text(name)
+
+
+def test_two_writers_of_one_stage_both_end_well(store: Store) -> None:
+    """The second waits for the first, then finds the stage done; neither loses its folder under its hands."""
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_slow_writer, args=(store.root, name)) for name in ("one", "two")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [w.exitcode for w in writers] == [0, 0]
+    assert store.has("stage", "k")
+    assert (store.path("stage", "k") / "who.txt").read_text() in ("one", "two")
+    assert not list(store.path("stage", "k").parent.glob("*.damaged-*"))
+    assert not list(store.path("stage", "k").parent.glob("*.partial"))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new" / "row.json"
+    write_text(path, "old")
+    original = Path.write_text
+
+    def cut_short(self: Path, text: str, **options: str) -> int:
+        original(self, text[:2], **options)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    with pytest.raises(OSError, match="disk full"):
+        write_text(path, "a new and longer text")
+    assert path.read_text() == "old"
+    monkeypatch.undo()
+    write_text(path, "größer")
+    assert path.read_text(encoding="utf-8") == "größer"
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "row.json"
+    write_text(path, "old")
+    seen = []
+    original = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append((path.read_text(), self.read_text(), self.parent == path.parent))
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    write_text(path, "new")
+    assert seen == [("old", "new", True)]  # all is written, in the same folder, before the name moves
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["row.json"]
+
+
+def test_keys_follow_content_and_not_order() -> None:
+    key = key_of({"a": 1, "b": {"c": [1, 2], "d": "x"}})
+    assert key_of({"b": {"d": "x", "c": [1, 2]}, "a": 1}) == key
+    assert key_of({"b": {"d": "x", "c": (1, 2)}, "a": 1}) == key
+    changed = [{"a": 2, "b": {"c": [1, 2], "d": "x"}}, {"a": 1, "b": {"c": [2, 1], "d": "x"}}, {"a": 1, "b": {"c": [1, 2]}}]
+    assert key not in {key_of(c) for c in changed}
+    assert key_of({"a": 1}) == "f9d86028c6e0d64e"  # for ever: a store of yesterday is read today
