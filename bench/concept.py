@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import BenchError
 
@@ -40,7 +40,7 @@ class Concept(BaseModel):
     class_phrase: str
     token: str = "<new1>"  # noqa: S105
     medium: str = "a picture"
-    references: list[Reference] = []
+    references: list[Reference] = Field(min_length=1)
     neighbours: list[str] = []
     surrogate: str = ""
     aliases: list[str] = []
@@ -126,7 +126,8 @@ class Cell(BaseModel):
 
     def noise_seed(self) -> int:
         """Returns the seed of this picture's generator: from channel, base prompt and seed alone, so that
-        it depends on no batch or order, and the base model's picture starts from the same noise."""
+        it depends on no batch or order, and the base model's picture starts from the same noise.
+        """
         text = f"{self.prompt.channel}|{self.prompt.base}|{self.seed}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
@@ -157,7 +158,8 @@ def grid(concept: Concept, templates: dict[str, Any], seeds: dict[str, int], sca
 
     Args:
         concept: whose words fill the templates.
-        templates: channel → list of templates; `unrelated_nouns` lists the nouns of channel `unrelated`.
+        templates: channel → list of templates, `style.concept` in place of `concept` for a style;
+            `unrelated_nouns` lists the nouns of channel `unrelated`.
         seeds: channel → how many pictures a prompt gets.
         scale: multiplies the number of seeds.
 

@@ -8,4 +8,12 @@ class BenchError(Exception):
 
 
 class Diverged(Exception):
-    """Training left the finite numbers: the run becomes a row that says so."""
+    """Training left the finite numbers: the run becomes a row that says so.
+
+    Attributes:
+        curves: the training curves up to there.
+    """
+
+    def __init__(self, message: str, curves: dict[str, list[float]]) -> None:
+        super().__init__(message)
+        self.curves = curves

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import show
+from bench.curves import POINTS, Curve, read_curves
 from bench.store import write_text
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from bench.row import Row
     from bench.store import Store
 
-POINTS = 200  # of a curve
 SEEDS = 10  # pictures of one prompt on the page; the others are in the store
 SIDE = 256  # a larger picture is embedded at this size
 
@@ -34,17 +32,6 @@ class Picture:
 
     src: str
     width: int
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One training curve, thinned (`rough`) and smoothed over that (`smooth`)."""
-
-    stage: str
-    name: str
-    steps: int
-    rough: list[float]
-    smooth: list[float]
 
 
 def write_report(plan: Plan, row: Row, store: Store) -> None:
@@ -77,7 +64,8 @@ def _context(plan: Plan, row: Row, store: Store) -> dict[str, Any]:
                        for i, r in enumerate(plan.concept.references)],
         "channels": _channels(plan, store, scores),
         "seeds_shown": SEEDS,
-        "curves": _curves(store.path("train", plan.keys["train"]) / "log.json"),
+        "points": POINTS,
+        "curves": _curves(plan, store),
         "command": _command(plan, row),
         "cost": [(name.replace("_", " "), f"{value:,.10g}") for name, value in row.cost.items()],
         "provenance": _flat(row.provenance),
@@ -154,28 +142,6 @@ def _picture(path: Path) -> Picture | None:
     return Picture(f"data:image/{kind};base64,{text}", min(2 * reduced.width, 160))
 
 
-def _curves(path: Path) -> list[Curve]:
-    """Reads the training log: `stage/name` → one value a step; values that are not finite are left out."""
-    if not path.is_file():
-        return []
-    log: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
-    curves = []
-    for name, values in log.items():
-        rough = _thin([v for v in values if math.isfinite(v)])
-        if rough:
-            stage, _, short = name.rpartition("/")
-            curves.append(Curve(stage, short, len(values), rough, _smooth(rough)))
-    return curves
-
-
-def _thin(values: list[float]) -> list[float]:
-    """Returns at most `POINTS` means of neighbouring values."""
-    size = -(-len(values) // POINTS) or 1
-    return [sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])]
-
-
-def _smooth(values: list[float]) -> list[float]:
-    """Returns a centred moving mean over about a twentieth of the curve; its ends use what is there."""
-    reach = len(values) // 40
-    parts = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
-    return [sum(part) / len(part) for part in parts]
+def _curves(plan: Plan, store: Store) -> list[Curve]:
+    """Returns the training curves; those of a run that diverged lie in its own folder."""
+    return read_curves(store.path("train", plan.keys["train"]) / "log.json") or read_curves(plan.folder / "log.json")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +32,10 @@ def run(plan: Plan) -> tuple[Row, bool]:
     Raises:
         BenchError: the request cannot be met.
     """
+    there = _finished(plan)
+    if there is not None:
+        return there, True
     store = Store(Path(plan.config["root"]))
-    row_path = plan.folder / "row.json"
-    if row_path.is_file() and (plan.folder / "report.html").is_file():
-        return Row.model_validate_json(row_path.read_text()), True
     backbone = _Lazily(lambda: _load_backbone(plan))
     try:
         _train(plan, store, backbone)
@@ -43,11 +43,30 @@ def run(plan: Plan) -> tuple[Row, bool]:
         row = _record(plan, store)
     except Diverged as error:
         row = _row(plan, "diverged", reason=str(error))
-    write_text(row_path, row.model_dump_json(indent=1) + "\n")
+        write_text(plan.folder / "log.json", json.dumps(error.curves))
+    except BenchError:
+        raise
+    except Exception as error:  # a run that fails is a row that says so; a sweep goes on
+        log.exception("the run failed")
+        row = _row(plan, "failed", reason=f"{type(error).__name__}: {error}")
+    write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
     from bench.report import write_report
 
     write_report(plan, row, store)
     return row, False
+
+
+def _finished(plan: Plan) -> Row | None:
+    """Returns the row of this very run if it is there and readable; a failed run is tried again."""
+    path = plan.folder / "row.json"
+    if not path.is_file() or not (plan.folder / "report.html").is_file():
+        return None
+    try:
+        row = Row.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError:
+        log.warning("%s cannot be read; recording it again", path)
+        return None
+    return None if row.status == "failed" else row
 
 
 class _Lazily:
@@ -149,7 +168,7 @@ def _record(plan: Plan, store: Store) -> Row:
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
     values = score.summarize(table, metrics, encoders)
     adapter = load_adapter(plan, store)
-    anchors = {name: values[name] for name in ("none", "references")}
+    anchors = {name: values[name] for name in ("none", "references") if name in values}
     return _row(plan, "ok", measured=values["model"], anchors=anchors, cost=adapter.cost)
 
 
@@ -159,6 +178,6 @@ def _row(plan: Plan, status: str, **fields: Any) -> Row:
         status=status, method=plan.method, model=c["model"]["name"], dataset=c["dataset"]["name"], concept=plan.concept.name,
         kind=plan.concept.kind, protocol=c["protocol"]["name"], seed=c["seed"], hyperparameters=plan.hyperparameters,
         tuned=plan.tuned, fingerprints=plan.keys | {"concept_content": plan.concept.fingerprint()[:16]},
-        provenance=provenance() | {"command": "python -m bench " + shlex.join(sys.argv[1:]), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+        provenance=provenance() | {"command": "python -m bench " + shlex.join(c["_given"]), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
         **fields,
     )  # fmt: skip

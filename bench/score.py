@@ -65,7 +65,8 @@ def score_references(
     references: Sequence[Path], captions: Sequence[str], encoders: Encoders, metrics: Sequence[Metric], cache: FeatureCache
 ) -> pd.DataFrame:
     """Scores the real references as if they had been generated, each against the others: the ceiling of
-    fidelity (a picture is not compared with itself) and what the references' own captions score."""
+    fidelity (a picture is not compared with itself) and what the references' own captions score.
+    One reference alone has no other to be compared with: the anchor is empty."""
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
@@ -75,7 +76,7 @@ def score_references(
         encoder = encoders[m.needs]
         real = cache.images(encoder, references)
         text = cache.texts(encoder, captions) if isinstance(encoder, OpenClip) else None
-        for i in range(len(references)):
+        for i in range(len(references) if len(references) > 1 else 0):
             # A single reference has no others: what compares with them has no value here.
             others = np.delete(real, i, axis=0) if len(real) > 1 else np.full_like(real, np.nan)
             own = text[[i]] if text is not None else None

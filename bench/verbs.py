@@ -34,6 +34,15 @@ def oracle(args: list[str]) -> int:
     return 0
 
 
+def judges(args: list[str]) -> int:
+    """Measures the judges on renderings none of them was trained on."""
+    argparse.ArgumentParser("python -m bench judges", description=judges.__doc__).parse_args(args)
+    from bench.stickers.judges import check_judges
+
+    check_judges()
+    return 0
+
+
 def data(args: list[str]) -> int:
     """Writes the concepts of the embedded dataset again from the renderer."""
     parser = argparse.ArgumentParser("python -m bench data", description=data.__doc__)
@@ -48,4 +57,4 @@ def data(args: list[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"pretrain": pretrain, "oracle": oracle, "data": data}
+VERBS: dict[str, Callable[[list[str]], int]] = {"pretrain": pretrain, "oracle": oracle, "judges": judges, "data": data}

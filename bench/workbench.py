@@ -160,7 +160,7 @@ class Workbench:
         for step in track(range(first, steps), stage, steps, first):
             values = loss(self.batch(stage, step, batch_size))
             if not torch.isfinite(values["loss"]):
-                raise Diverged(f"{stage}: the loss of step {step} is {values['loss'].item()}")
+                raise Diverged(f"{stage}: the loss of step {step} is {values['loss'].item()}", self._curves)
             values["loss"].backward()
             if step == 0:
                 self._check_gradients(stage, groups)

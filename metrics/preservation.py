@@ -26,5 +26,6 @@ def delta_clip_t(features: Features) -> Array:
 @metric("drift", better="lower", needs="dino", channels=("class", "neighbour", "unrelated", "empty"))
 def drift(features: Features) -> Array:
     """Returns (n,) in [0, 2]: one minus the cosine between the customized model's picture and the base
-    model's of the same prompt and seed; 0 for an untouched model."""
+    model's of the same prompt and seed; 0 for an untouched model.
+    """
     return 1 - (features.image * features.base).sum(axis=1)

@@ -29,7 +29,9 @@ def _change(dataset: Path, **fields: Any) -> Path:
     return path
 
 
-def _cell(channel: str = "concept", index: int = 0, complete: str = "a <new1> cat", base: str = "a cat", seed: int = 0) -> Cell:
+def _cell(
+    channel: str = "concept", index: int = 0, complete: str = "a <new1> cat", base: str = "a cat", seed: int = 0
+) -> Cell:
     return Cell(prompt=Prompt(channel=channel, index=index, complete=complete, base=base), seed=seed)
 
 
@@ -129,7 +131,8 @@ def test_every_embedded_concept_loads(dataset: Path) -> None:
     ("fields", "says"),
     [
         ({"kind": "person"}, "kind"), ({"clas_phrase": "cat"}, "clas_phrase"), ({"licence": None}, "licence"),
-        ({"references": [{"image": "0.png", "base": "a cat"}]}, "references.0.complete"), ({"references": []}, "references"),
+        ({"references": [{"image": "0.png", "base": "a cat"}]}, "references.0.complete"),
+        ({"references": []}, "references"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(copy: Path, fields: dict[str, Any], says: str) -> None:

@@ -46,7 +46,13 @@ NAIVE: dict[str, Callable[[Features, int], float]] = {
     "drift": lambda f, i: 1 - _cosine(f.image[i], f.base[i]),
 }
 # Of the vectors in test_golden_values, by hand. delta of the second: 0.8 - (-0.6); its drift: 1 - (0.48 - 0.48).
-GOLDEN = {"clip_i": [0.5, 0.7], "dino": [0.5, 0.7], "clip_t": [0.0, 0.8], "delta_clip_t": [-0.6, 1.4], "drift": [0.2, 1.0]}
+GOLDEN = {
+    "clip_i": [0.5, 0.7],
+    "dino": [0.5, 0.7],
+    "clip_t": [0.0, 0.8],
+    "delta_clip_t": [-0.6, 1.4],
+    "drift": [0.2, 1.0],
+}
 DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower"}
 
 
@@ -209,17 +215,27 @@ def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: Feature
     encoders = {"clip": FakeClip(), "dino": FakeDino()}
     table = score.score(grid, tmp_path / "made", tmp_path / "base", real, encoders, list(ALL.values()), cache)
     counts = table[table["source"] == "model"].groupby(["metric", "channel"]).size().to_dict()
-    assert counts == {("clip_i", "concept"): 6, ("dino", "concept"): 6, ("clip_t", "concept"): 6, ("delta_clip_t", "concept"): 6,
-                      ("delta_clip_t", "class"): 3, ("drift", "class"): 3, ("drift", "empty"): 3}  # fmt: skip
+    on_concept = {(name, "concept"): 6 for name in ("clip_i", "dino", "clip_t", "delta_clip_t")}
+    assert counts == on_concept | {("delta_clip_t", "class"): 3, ("drift", "class"): 3, ("drift", "empty"): 3}
     assert len(table) == 2 * sum(counts.values())
     base = table[(table["source"] == "none") & table["metric"].isin(["delta_clip_t", "drift"])]
     assert base["value"].abs().max() < 1e-6
-    line = table[(table["source"] == "model") & (table["metric"] == "clip_t") & (table["prompt"] == 1) & (table["seed"] == 2)]
+    line = table[
+        (table["source"] == "model") & (table["metric"] == "clip_t") & (table["prompt"] == 1) & (table["seed"] == 2)
+    ]
     picture = cache.images(encoders["clip"], [tmp_path / "made" / "concept-01-2.png"])[0]
     assert line["value"].tolist() == pytest.approx([float(picture[1])], abs=1e-6)
 
     values = score.summarize(table, list(ALL.values()), encoders)
-    assert set(values["model"]) == {"clip_i", "dino", "clip_t", "delta_clip_t/concept", "delta_clip_t/class", "drift/class", "drift/empty"}
+    assert set(values["model"]) == {
+        "clip_i",
+        "dino",
+        "clip_t",
+        "delta_clip_t/concept",
+        "delta_clip_t/class",
+        "drift/class",
+        "drift/empty",
+    }
     for value in values["model"].values():
         assert value.low <= value.value <= value.high
     own = table[(table["source"] == "model") & (table["metric"] == "dino")]["value"]

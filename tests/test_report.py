@@ -13,7 +13,8 @@ from PIL import Image
 from bench import show
 from bench.concept import Concept, Reference, grid
 from bench.plan import Plan
-from bench.report import POINTS, SEEDS, _curves, _picture, write_report
+from bench.curves import POINTS, read_curves
+from bench.report import SEEDS, _picture, write_report
 from bench.row import Row, Value
 from bench.store import Store
 
@@ -53,8 +54,8 @@ def anchors():
 def make_row(**fields):
     given = {
         "status": "ok", "method": "purecc", "model": "tiny", "dataset": "stickers", "concept": "poodle",
-        "kind": "subject", "protocol": "quick", "seed": 3, "hyperparameters": {"rank": 7}, "tuned": True, "measured": measured(),
-        "anchors": anchors(), "fingerprints": KEYS, "cost": {"seconds": 12.5, "steps": 800},
+        "kind": "subject", "protocol": "quick", "seed": 3, "hyperparameters": {"rank": 7}, "tuned": True,
+        "measured": measured(), "anchors": anchors(), "fingerprints": KEYS, "cost": {"seconds": 12.5, "steps": 800},
         "provenance": {"git": "abc", "packages": {"torch": "2.6"}, "command": "python -m bench -m seed=0,1"},
     }  # fmt: skip
     return Row(**(given | fields))
@@ -193,7 +194,7 @@ def test_row_without_result(tmp_path, status):
 def test_curves_are_thinned_and_finite(tmp_path):
     log = {"a/loss": [float(i % 7) for i in range(1999)], "a/gone": [float("nan")], "loss": [2.0]}
     (tmp_path / "log.json").write_text(json.dumps(log))
-    loss, plain = _curves(tmp_path / "log.json")
+    loss, plain = read_curves(tmp_path / "log.json")
     assert (loss.stage, loss.name, loss.steps) == ("a", "loss", 1999)
     assert len(loss.rough) == len(loss.smooth) == POINTS
     assert max(loss.smooth) - min(loss.smooth) < max(loss.rough) - min(loss.rough)

@@ -76,6 +76,9 @@ def test_unequal_clusters_weigh_by_their_size() -> None:
     mean, low, high = interval(values, prompts)
     assert mean == pytest.approx(0.1)
     assert (low, high) == (0.0, 1.0)  # two prompts: either may be drawn twice
+    values, prompts = np.array([0.0] * 90 + [1.0] * 10), np.array([0] * 90 + [1] * 5 + [2] * 5)
+    _, low, high = interval(values, prompts, level=0.02)  # around the median: the large prompt is drawn once of three
+    assert (low, high) == pytest.approx((0.1, 0.1))
 
 
 def test_the_order_of_the_rows_changes_nothing() -> None:
@@ -87,8 +90,8 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
 
 
 def test_the_same_call_gives_the_same_interval() -> None:
-    np.random.seed(1)  # noqa: NPY002 - the interval must not listen to it
+    np.random.seed(1)  # the interval must not listen to it
     values, prompts = np.random.default_rng(5).normal(size=30), np.repeat(np.arange(6), 5)
     first = interval(values, prompts)
-    np.random.seed(2)  # noqa: NPY002
+    np.random.seed(2)
     assert interval(values, prompts) == first

@@ -131,6 +131,10 @@ def test_keys_follow_content_and_not_order() -> None:
     key = key_of({"a": 1, "b": {"c": [1, 2], "d": "x"}})
     assert key_of({"b": {"d": "x", "c": [1, 2]}, "a": 1}) == key
     assert key_of({"b": {"d": "x", "c": (1, 2)}, "a": 1}) == key
-    changed = [{"a": 2, "b": {"c": [1, 2], "d": "x"}}, {"a": 1, "b": {"c": [2, 1], "d": "x"}}, {"a": 1, "b": {"c": [1, 2]}}]
+    changed = [
+        {"a": 2, "b": {"c": [1, 2], "d": "x"}},
+        {"a": 1, "b": {"c": [2, 1], "d": "x"}},
+        {"a": 1, "b": {"c": [1, 2]}},
+    ]
     assert key not in {key_of(c) for c in changed}
     assert key_of({"a": 1}) == "f9d86028c6e0d64e"  # for ever: a store of yesterday is read today

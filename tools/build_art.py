@@ -107,7 +107,14 @@ def main(scratch: Path) -> None:
         for i, sprite in enumerate(drawn.values()):
             atlas.paste(cell(sprite), (i % columns * CELL, i // columns * CELL))
         atlas.save(STICKERS / "art" / f"{source}.png", optimize=True)
-        index = {"licence": licence, "author": author, "package": package, "cell": CELL, "columns": columns, "sprites": list(drawn)}
+        index = {
+            "licence": licence,
+            "author": author,
+            "package": package,
+            "cell": CELL,
+            "columns": columns,
+            "sprites": list(drawn),
+        }
         (STICKERS / "art" / f"{source}.json").write_text(json.dumps(index, indent=1) + "\n")
 
 

@@ -101,7 +101,7 @@ def check_model(model: str, count: int, sheet: Path | None) -> dict[str, Any]:
     result = {"captions": count, "drawn": {a: round(v, 4) for a, (v, _) in drawn.items()},
               "asked": {a: n for a, (_, n) in drawn.items()}, "oracle_on_renderings": {a: round(v, 4) for a, (v, _) in rendered.items()}}  # fmt: skip
     if count >= 500:
-        (paths.weights() / model / "oracle.json.txt").write_text(json.dumps(result, indent=1) + "\n")
+        (paths.weights() / model / "oracle.txt").write_text(json.dumps(result, indent=1) + "\n")
     if sheet:
         contact_sheet(images[:64]).save(sheet)
     return result

@@ -46,7 +46,8 @@ def personal(name: str, entry: dict[str, str]) -> tuple[dict[str, Any], list[Ima
     for i, (place, dx, flip) in enumerate(PLACES):
         scene = Scene(entry["class"], style, place, dx=dx, flip=flip)
         base = caption(scene)
-        references.append({"image": f"{i}.png", "base": base, "complete": base.replace(entry["class"], f"{TOKEN} {entry['class']}")})
+        complete = caption(scene, subject=f"{TOKEN} {entry['class']}")
+        references.append({"image": f"{i}.png", "base": base, "complete": complete})
         images.append(render(scene, art=f"personal:{name}"))
     art = _art(entry["art"])
     concept = {"name": name, "kind": "subject", "class_phrase": entry["class"], "token": TOKEN, "medium": medium,
@@ -55,7 +56,7 @@ def personal(name: str, entry: dict[str, str]) -> tuple[dict[str, Any], list[Ima
     return concept, images
 
 
-def style(name: str, phrase: str, source: str) -> tuple[dict[str, Any], list[Image.Image]]:
+def style(name: str, source: str) -> tuple[dict[str, Any], list[Image.Image]]:
     """Returns the concept file and the reference pictures of an art style never seen in pretraining."""
     art = _art(source)
     subjects = [s for s in [*STYLE_SUBJECTS, "dog", "frog", "fish"] if s in art["sprites"]][:5]
@@ -65,7 +66,7 @@ def style(name: str, phrase: str, source: str) -> tuple[dict[str, Any], list[Ima
         references.append({"image": f"{i}.png", "base": caption(scene, medium="a picture"),
                            "complete": caption(scene, medium=f"a {TOKEN} picture")})  # fmt: skip
         images.append(render(scene))
-    concept = {"name": f"style_{name}", "kind": "style", "class_phrase": "picture", "token": TOKEN, "medium": phrase,
+    concept = {"name": f"style_{name}", "kind": "style", "class_phrase": "picture", "token": TOKEN, "medium": "a cartoon",
                "neighbours": ["dog", "robot", "house"], "licence": art["licence"], "attribution": art["author"],
                "references": references}  # fmt: skip
     return concept, images
@@ -88,8 +89,8 @@ def everything() -> Iterator[tuple[dict[str, Any], list[Image.Image]]]:
     """Yields every concept of the dataset."""
     for name, entry in world()["personal"].items():
         yield personal(name, entry)
-    for name, (phrase, source) in world()["held_out_styles"].items():
-        yield style(name, phrase, source)
+    for name, (_, source) in world()["held_out_styles"].items():
+        yield style(name, source)
     for name in ERASE:
         yield erase(name)
 

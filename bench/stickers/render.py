@@ -12,7 +12,13 @@ from bench import paths
 from bench.stickers.world import Scene, world
 
 SIZE = 64
-PLAIN = {"red": (219, 48, 48), "blue": (58, 92, 222), "yellow": (246, 214, 52), "pink": (246, 160, 196), "white": (255, 255, 255)}
+PLAIN = {
+    "red": (219, 48, 48),
+    "blue": (58, 92, 222),
+    "yellow": (246, 214, 52),
+    "pink": (246, 160, 196),
+    "white": (255, 255, 255),
+}
 
 
 @functools.cache
@@ -65,7 +71,9 @@ def background(scene: str) -> Image.Image:
     if scene == "floor":
         for i in range(8):
             for j in range(3):
-                draw.rectangle((i * 8, 40 + j * 8, i * 8 + 7, 47 + j * 8), fill=(255, 255, 255) if (i + j) % 2 else (24, 24, 24))
+                draw.rectangle(
+                    (i * 8, 40 + j * 8, i * 8 + 7, 47 + j * 8), fill=(255, 255, 255) if (i + j) % 2 else (24, 24, 24)
+                )
     if scene == "night":
         for k in range(14):
             x, y = (k * 37 + 11) % 64, (k * 23 + 5) % 60

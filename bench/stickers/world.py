@@ -22,8 +22,15 @@ def world() -> dict[str, Any]:
 
 def names(attribute: str) -> list[str]:
     """Returns the values of `subject`, `style`, `colour`, `accessory` or `scene`; index 0 of a
-    part that may be absent (colour, accessory) is `none`."""
-    table = {"subject": "subjects", "style": "styles", "colour": "colours", "accessory": "accessories", "scene": "scenes"}
+    part that may be absent (colour, accessory) is `none`.
+    """
+    table = {
+        "subject": "subjects",
+        "style": "styles",
+        "colour": "colours",
+        "accessory": "accessories",
+        "scene": "scenes",
+    }
     optional = ["none"] if attribute in ("colour", "accessory") else []
     return optional + list(world()[table[attribute]])
 
@@ -96,4 +103,5 @@ def neighbour_scene(scene: Scene, rng: np.random.Generator) -> Scene:
     """Returns the scene with one attribute changed: a hard negative for its caption."""
     attribute = str(rng.choice(ATTRIBUTES))
     others = [v for v in names(attribute) if v != getattr(scene, attribute)]
-    return replace(scene, **{attribute: str(rng.choice(others))}).jittered(rng)
+    changed: dict[str, Any] = {attribute: str(rng.choice(others))}
+    return replace(scene, **changed).jittered(rng)

@@ -41,7 +41,12 @@ class Pair(nn.Module):
 
     def __init__(self, vocabulary: int, eos: int) -> None:
         super().__init__()
-        from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
+        from transformers import (
+            CLIPTextConfig,
+            CLIPTextModelWithProjection,
+            CLIPVisionConfig,
+            CLIPVisionModelWithProjection,
+        )
 
         def text(width: int) -> CLIPTextModelWithProjection:
             return CLIPTextModelWithProjection(CLIPTextConfig(
@@ -102,7 +107,9 @@ def train_judge(work: Path, tokenizer: CLIPTokenizer) -> tuple[nn.Module, float]
 
     torch.manual_seed(JUDGE.seed)
     JUDGE_CONFIG["text_cfg"]["vocab_size"] = len(tokenizer)
-    judge = open_clip.CLIP(**{**JUDGE_CONFIG, "text_cfg": {k: v for k, v in JUDGE_CONFIG["text_cfg"].items() if k != "hf_tokenizer_name"}})
+    judge = open_clip.CLIP(
+        **{**JUDGE_CONFIG, "text_cfg": {k: v for k, v in JUDGE_CONFIG["text_cfg"].items() if k != "hf_tokenizer_name"}}
+    )
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
         x, ids = batch(rng, JUDGE.batch, tokenizer)

@@ -56,7 +56,7 @@ class Network(nn.Module):
         """Returns prototype logits (n, 1024) and class-token features (n, 144)."""
         feature = self.vit(pixel_values=x).last_hidden_state[:, 0]
         z = F.normalize(self.head(feature).float(), dim=-1)
-        return z @ F.normalize(self.prototypes.weight.float(), dim=-1).T, feature
+        return (z @ F.normalize(self.prototypes.weight.float(), dim=-1).T).float(), feature
 
 
 def view(scene: Scene, palette: np.ndarray, rng: np.random.Generator) -> Image.Image:

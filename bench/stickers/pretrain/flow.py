@@ -56,7 +56,8 @@ def build() -> SD3Transformer2DModel:
 @dataclass
 class Data:
     """Everything the denoiser sees: latents (n, 8, 16, 16), prompts (n, 24, 320), pooled (n, 256);
-    the last prompt is the empty one."""
+    the last prompt is the empty one.
+    """
 
     latents: Tensor
     prompts: Tensor
@@ -66,7 +67,8 @@ class Data:
 @torch.no_grad()
 def embed(pair: Pair, tokenizer: CLIPTokenizer, captions: list[str]) -> tuple[Tensor, Tensor]:
     """Returns what Stable Diffusion 3 takes from its two CLIP towers: the last but one layer's
-    states side by side, (n, 24, 320), and the pooled embeddings, (n, 256)."""
+    states side by side, (n, 24, 320), and the pooled embeddings, (n, 256).
+    """
     ids = tokenizer(captions, padding="max_length", max_length=tok.MAX_LENGTH, truncation=True, return_tensors="pt")
     outs = [tower(ids.input_ids, output_hidden_states=True) for tower in (pair.text_1, pair.text_2)]
     return torch.cat([o.hidden_states[-2] for o in outs], -1), torch.cat([o.text_embeds for o in outs], -1)

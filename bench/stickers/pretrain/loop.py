@@ -139,9 +139,12 @@ def _update_average(average: dict[str, Tensor], module: nn.Module, keep: float) 
             average[name].copy_(value)
 
 
-def plain_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: object, **options: object) -> Tensor:
+def plain_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: object, **options: object
+) -> Tensor:
     """Attention with its softmax written out, to stand for `F.scaled_dot_product_attention` in training: on
-    a CPU and at under a hundred tokens, the backward pass of the fused one costs a quarter of a step."""
+    a CPU and at under a hundred tokens, the backward pass of the fused one costs a quarter of a step.
+    """
     weights = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
     if options.get("is_causal"):
         attn_mask = torch.ones(weights.shape[-2:], dtype=torch.bool).tril()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench import paths
-from bench.stickers.pretrain import clip, dino, flow, oracle, vae
+from bench.stickers.pretrain import cards, clip, dino, flow, oracle, vae
 from bench.stickers.pretrain import tokenizer as tok
 
 if TYPE_CHECKING:
@@ -121,4 +121,5 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "flow": make_flow,
     "clip-judge": make_clip_judge,
     "dino-judge": make_dino_judge,
+    "cards": cards.write,
 }

@@ -41,7 +41,9 @@ def train(folder: Path) -> CLIPTokenizer:
         vocab_size=VOCABULARY, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
     bpe.train_from_iterator(corpus(), trainer)
-    merges = [tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in json.loads(bpe.to_str())["model"]["merges"]]
+    merges = [
+        tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in json.loads(bpe.to_str())["model"]["merges"]
+    ]
     # CLIP's order: bytes, bytes that end a word, merges, then the two special tokens.
     tokens = alphabet + [a + "</w>" for a in alphabet] + [a + b for a, b in merges]
     vocabulary = {t: i for i, t in enumerate(dict.fromkeys(tokens))}

@@ -43,7 +43,8 @@ def build() -> AutoencoderKL:
 
 def crops(rng: np.random.Generator, count: int) -> Tensor:
     """Returns random crops in [-1, 1], (count, 3, 32, 32); a third have their colours shuffled,
-    so that the autoencoder serves artwork it has never seen."""
+    so that the autoencoder serves artwork it has never seen.
+    """
     out = np.empty((count, CROP, CROP, 3), np.float32)
     for i in range(count):
         x, y = rng.integers(0, SIZE - CROP + 1, size=2)
