@@ -33,7 +33,10 @@ def usage() -> str:
     from bench import paths
 
     conf = paths.shipped("conf")
-    groups = {g: ", ".join(sorted(p.stem for p in (conf / g).glob("*.yaml"))) for g in ("method", "model", "dataset", "protocol")}
+    groups = {
+        g: ", ".join(sorted(p.stem for p in (conf / g).glob("*.yaml")))
+        for g in ("method", "model", "dataset", "protocol")
+    }
     concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
     return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
                         protocols=groups["protocol"], concepts=", ".join(concepts))  # fmt: skip

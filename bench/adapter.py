@@ -45,7 +45,13 @@ class Adapter:
         folder.mkdir(parents=True, exist_ok=True)
         if self.lora:
             save_file({f"transformer.{k}": v.contiguous() for k, v in sorted(self.lora.items())}, folder / LORA_FILE)
-        header: dict[str, Any] = {"format": FORMAT, "base": self.base, "lora": bool(self.lora), "cost": self.cost, "token": None}
+        header: dict[str, Any] = {
+            "format": FORMAT,
+            "base": self.base,
+            "lora": bool(self.lora),
+            "cost": self.cost,
+            "token": None,
+        }
         if self.token:
             header["token"] = {"text": self.token["text"], "init": self.token["init"]}
             save_file({k: v.contiguous() for k, v in self.token["state"].items()}, folder / "token.safetensors")
@@ -69,7 +75,9 @@ class Adapter:
             log = json.loads((folder / "log.json").read_text())
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise BenchError(f"{folder}: not a whole adapter ({error})") from None
-        return cls({k.removeprefix("transformer."): v for k, v in lora.items()}, token, header["base"], log, header["cost"])
+        return cls(
+            {k.removeprefix("transformer."): v for k, v in lora.items()}, token, header["base"], log, header["cost"]
+        )
 
     @contextmanager
     def applied(self, backbone: Backbone) -> Iterator[None]:

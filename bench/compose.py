@@ -33,7 +33,9 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
             composed = hydra_compose("config", overrides=overrides, return_hydra_config=True)
             choices = composed.hydra.runtime.choices
             method = choices.get("method", "")
-            config: Any = OmegaConf.to_container(OmegaConf.masked_copy(composed, [k for k in composed if k != "hydra"]), resolve=True)
+            config: Any = OmegaConf.to_container(
+                OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"]), resolve=True
+            )
     except (HydraException, OmegaConfBaseException) as error:
         raise BenchError(_one_line(error)) from None
     finally:
@@ -73,8 +75,8 @@ def expand(args: list[str]) -> list[list[str]]:
     except HydraException as error:
         raise BenchError(_one_line(error)) from None
     choices = [
-        [f"{o.input_line.split('=', 1)[0]}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line]
-        for o in parsed
+        [f"{line.split('=', 1)[0]}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [line]
+        for o, line in zip(parsed, overrides, strict=True)
     ]
     return [list(c) for c in itertools.product(*choices)]
 

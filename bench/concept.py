@@ -50,8 +50,8 @@ class Concept(BaseModel):
 
     @property
     def target(self) -> str:
-        """The target phrase, `<new1> cat`: the concept without a scene."""
-        return f"{self.token} {self.class_phrase}"
+        """The target phrase: `<new1> cat`, the concept without a scene; what is erased goes by its own words."""
+        return self.class_phrase if self.token == self.class_phrase else f"{self.token} {self.class_phrase}"
 
     def image_paths(self) -> list[Path]:
         """Returns the paths of the reference pictures."""
@@ -82,8 +82,6 @@ def load(dataset: Path, name: str) -> Concept:
         raise BenchError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         raise BenchError(f"{path}: not a YAML mapping: {str(error).splitlines()[0]}") from None
-    if not concept.references:
-        raise BenchError(f"{path}: references: there is none; one picture or more would be right")
     for image in concept.image_paths():
         _check_picture(image)
     return concept
@@ -158,7 +156,7 @@ def grid(concept: Concept, templates: dict[str, Any], seeds: dict[str, int], sca
 
     Args:
         concept: whose words fill the templates.
-        templates: channel → list of templates, `style.concept` in place of `concept` for a style;
+        templates: channel → list of templates; `style.concept` stands in place of `concept` for a style;
             `unrelated_nouns` lists the nouns of channel `unrelated`.
         seeds: channel → how many pictures a prompt gets.
         scale: multiplies the number of seeds.
@@ -171,7 +169,8 @@ def grid(concept: Concept, templates: dict[str, Any], seeds: dict[str, int], sca
         if channel not in templates:
             raise BenchError(f"protocol.seeds.{channel}: the dataset's prompts.yaml has no channel {channel!r}")
         nouns = _nouns(concept, templates, channel)
-        for index, template in enumerate(templates[channel] if nouns else []):
+        own = templates.get(f"{concept.kind}.{channel}", templates[channel])
+        for index, template in enumerate(own if nouns else []):
             base = fill(template, nouns[index % len(nouns)], concept.medium)
             complete = fill(template, concept.target, concept.medium) if channel == "concept" else base
             prompt = Prompt(channel=channel, index=index, complete=complete, base=base)

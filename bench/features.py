@@ -111,7 +111,10 @@ class FeatureCache:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=60)
-        self._db.execute("CREATE TABLE IF NOT EXISTS feature (encoder TEXT, content TEXT, value BLOB, PRIMARY KEY (encoder, content))")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS feature"
+            " (encoder TEXT, content TEXT, value BLOB, PRIMARY KEY (encoder, content))"
+        )
 
     def close(self) -> None:
         """Closes the file."""
@@ -134,7 +137,9 @@ class FeatureCache:
     def _get(self, encoder: Encoder, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
         found: dict[str, Array] = {}
         for key in dict.fromkeys(keys):
-            row = self._db.execute("SELECT value FROM feature WHERE encoder = ? AND content = ?", (encoder.fingerprint, key)).fetchone()
+            row = self._db.execute(
+                "SELECT value FROM feature WHERE encoder = ? AND content = ?", (encoder.fingerprint, key)
+            ).fetchone()
             if row:
                 found[key] = np.frombuffer(row[0], dtype=np.float32)
         todo = [keys.index(k) for k in dict.fromkeys(keys) if k not in found]
@@ -142,6 +147,9 @@ class FeatureCache:
         for batch in track(batches, f"scoring, {encoder.name}", len(batches)):
             for i, value in zip(batch, compute(batch), strict=True):
                 found[keys[i]] = value.astype(np.float32)
-                self._db.execute("INSERT OR REPLACE INTO feature VALUES (?, ?, ?)", (encoder.fingerprint, keys[i], found[keys[i]].tobytes()))
+                self._db.execute(
+                    "INSERT OR REPLACE INTO feature VALUES (?, ?, ?)",
+                    (encoder.fingerprint, keys[i], found[keys[i]].tobytes()),
+                )
             self._db.commit()
         return np.stack([found[k] for k in keys])

@@ -10,9 +10,8 @@ from typing import Any
 
 from bench import paths
 from bench.backbone.files import check_files, fingerprint, resolve
-from bench.concept import Concept, PromptGrid, grid
+from bench.concept import Concept, PromptGrid, grid, load_templates
 from bench.concept import load as load_concept
-from bench.concept import load_templates
 from bench.errors import BenchError
 from bench.store import key_of
 
@@ -46,7 +45,11 @@ class Plan:
     def folder(self) -> Path:
         """The run's own folder, for people: row, report, pictures."""
         c = self.config
-        return Path(c["root"]) / self.method / f"{self.concept.name}-{c['model']['name']}-seed{c['seed']}-{self.keys['score'][:6]}"
+        return (
+            Path(c["root"])
+            / self.method
+            / f"{self.concept.name}-{c['model']['name']}-seed{c['seed']}-{self.keys['score'][:6]}"
+        )
 
 
 def dataset_folder(path: str) -> Path:
@@ -114,8 +117,16 @@ def _stages(
     """Returns what the key of each stage is made of (DESIGN section 1)."""
     model = config["model"]
     weights = fingerprint(model_folder)
-    train = {"method": fields, "source": source_hash(target), "target": target, "model": weights, "concept": concept.fingerprint(),
-             "seed": config["seed"], "dtype": DTYPE, "max_sequence_length": model["max_sequence_length"]}  # fmt: skip
+    train = {
+        "method": fields,
+        "target": target,
+        "source": source_hash(target),
+        "model": weights,
+        "max_sequence_length": model["max_sequence_length"],
+        "concept": concept.fingerprint(),
+        "seed": config["seed"],
+        "dtype": DTYPE,
+    }
     sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
     prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]

@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import BenchError, Diverged
 from bench.plan import Plan
@@ -120,11 +120,16 @@ def instantiate(plan: Plan) -> Any:
         method = cls(**plan.hyperparameters)
     except Exception as error:
         raise BenchError(f"method {plan.method}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
-    family, kind = plan.config["model"]["family"], plan.concept.kind
-    if family not in method.families:
-        raise BenchError(f"method {plan.method} is made for {', '.join(method.families)} models, and {plan.config['model']['name']} is {family}")
+    model, kind = plan.config["model"], plan.concept.kind
+    if model["family"] not in method.families:
+        made_for = ", ".join(method.families)
+        raise BenchError(
+            f"method {plan.method} is made for {made_for} models, and {model['name']} is {model['family']}"
+        )
     if kind not in method.tasks:
-        raise BenchError(f"method {plan.method} serves {', '.join(method.tasks)}, and concept {plan.concept.name} is of kind {kind}")
+        raise BenchError(
+            f"method {plan.method} serves {', '.join(method.tasks)}, and concept {plan.concept.name} is of kind {kind}"
+        )
     return method
 
 
@@ -145,7 +150,10 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
             generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
     if not store.has("generate", plan.keys["generate"]):
         adapter = load_adapter(plan, store)
-        with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder, adapter.applied(backbone()):
+        with (
+            store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder,
+            adapter.applied(backbone()),
+        ):
             generate(backbone(), plan.grid, folder, complete=True, label=f"customized, {plan.method}", **options)
 
 
@@ -172,12 +180,21 @@ def _record(plan: Plan, store: Store) -> Row:
     return _row(plan, "ok", measured=values["model"], anchors=anchors, cost=adapter.cost)
 
 
-def _row(plan: Plan, status: str, **fields: Any) -> Row:
+def _row(plan: Plan, status: Literal["ok", "diverged", "failed"], **fields: Any) -> Row:
     c = plan.config
+    made = {"command": f"python -m bench {shlex.join(c['_given'])}", "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     return Row(
-        status=status, method=plan.method, model=c["model"]["name"], dataset=c["dataset"]["name"], concept=plan.concept.name,
-        kind=plan.concept.kind, protocol=c["protocol"]["name"], seed=c["seed"], hyperparameters=plan.hyperparameters,
-        tuned=plan.tuned, fingerprints=plan.keys | {"concept_content": plan.concept.fingerprint()[:16]},
-        provenance=provenance() | {"command": "python -m bench " + shlex.join(c["_given"]), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+        status=status,
+        method=plan.method,
+        model=c["model"]["name"],
+        dataset=c["dataset"]["name"],
+        concept=plan.concept.name,
+        kind=plan.concept.kind,
+        protocol=c["protocol"]["name"],
+        seed=c["seed"],
+        hyperparameters=plan.hyperparameters,
+        tuned=plan.tuned,
+        fingerprints=plan.keys | {"concept_content": plan.concept.fingerprint()[:16]},
+        provenance=provenance() | made,
         **fields,
-    )  # fmt: skip
+    )

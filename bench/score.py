@@ -55,18 +55,30 @@ def score(
                 for m in wanted:
                     values = m.function(Features(picture, base, text, real))
                     lines += [
-                        {"source": source, "metric": m.name, "channel": channel, "prompt": c.prompt.index, "seed": c.seed, "value": float(v)}
+                        {
+                            "source": source,
+                            "metric": m.name,
+                            "channel": channel,
+                            "prompt": c.prompt.index,
+                            "seed": c.seed,
+                            "value": float(v),
+                        }
                         for c, v in zip(cells, values, strict=True)
                     ]
     return pd.DataFrame(lines)
 
 
 def score_references(
-    references: Sequence[Path], captions: Sequence[str], encoders: Encoders, metrics: Sequence[Metric], cache: FeatureCache
+    references: Sequence[Path],
+    captions: Sequence[str],
+    encoders: Encoders,
+    metrics: Sequence[Metric],
+    cache: FeatureCache,
 ) -> pd.DataFrame:
     """Scores the real references as if they had been generated, each against the others: the ceiling of
     fidelity (a picture is not compared with itself) and what the references' own captions score.
-    One reference alone has no other to be compared with: the anchor is empty."""
+    One reference alone has no other to be compared with: the anchor is empty.
+    """
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
@@ -77,13 +89,19 @@ def score_references(
         real = cache.images(encoder, references)
         text = cache.texts(encoder, captions) if isinstance(encoder, OpenClip) else None
         for i in range(len(references) if len(references) > 1 else 0):
-            # A single reference has no others: what compares with them has no value here.
-            others = np.delete(real, i, axis=0) if len(real) > 1 else np.full_like(real, np.nan)
+            others = np.delete(real, i, axis=0)
             own = text[[i]] if text is not None else None
             value = m.function(Features(real[[i]], real[[i]], own, others))[0]
-            if not np.isfinite(value):
-                continue
-            lines.append({"source": "references", "metric": m.name, "channel": "concept", "prompt": i, "seed": 0, "value": float(value)})
+            lines.append(
+                {
+                    "source": "references",
+                    "metric": m.name,
+                    "channel": "concept",
+                    "prompt": i,
+                    "seed": 0,
+                    "value": float(value),
+                }
+            )
     return pd.DataFrame(lines)
 
 

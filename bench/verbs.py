@@ -11,7 +11,9 @@ def pretrain(args: list[str]) -> int:
     """Makes the embedded world's models again."""
     names = ["vae", "clip", "oracle", "flow", "clip-judge", "dino-judge", "cards"]
     parser = argparse.ArgumentParser("python -m bench pretrain", description=pretrain.__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*names, []], metavar="PART", help=f"of {', '.join(names)}; all if none is named")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*names, []], metavar="PART", help=f"of {', '.join(names)}; all if none is named"
+    )
     parser.add_argument("--work", type=Path, default=Path("outputs/pretrain"), help="folder of checkpoints and logs")
     options = parser.parse_args(args)
     from bench.stickers.pretrain.parts import PARTS

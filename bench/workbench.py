@@ -71,7 +71,13 @@ class Workbench:
         self.backbone, self.concept, self.seed, self.model = backbone, concept, seed, model
         self._checkpoint = checkpoint
         self._curves: dict[str, list[float]] = {}
-        self._cost: dict[str, float] = {"seconds": 0.0, "steps": 0, "forward_images": 0, "grad_forward_images": 0, "parameters": 0}
+        self._cost: dict[str, float] = {
+            "seconds": 0.0,
+            "steps": 0,
+            "forward_images": 0,
+            "grad_forward_images": 0,
+            "parameters": 0,
+        }
         self._latents = torch.zeros(0)
         if concept.references:
             images = [Image.open(p).convert("RGB") for p in concept.image_paths()]
@@ -79,7 +85,9 @@ class Workbench:
 
     # --- what can be trained -------------------------------------------------------------------
 
-    def lora(self, name: str, rank: int, targets: Sequence[str] = JOINT_ATTENTION, init: str | bool = True) -> list[nn.Parameter]:
+    def lora(
+        self, name: str, rank: int, targets: Sequence[str] = JOINT_ATTENTION, init: str | bool = True
+    ) -> list[nn.Parameter]:
         """Puts fresh LoRA factors on the denoiser (alpha = rank) and returns their parameters."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed_of(f"lora-{name}", 0))
@@ -105,7 +113,9 @@ class Workbench:
 
     # --- prediction ----------------------------------------------------------------------------
 
-    def predict(self, batch: Batch, *prompts: Sequence[str], using: Sequence[str] = (), grad: bool = False) -> tuple[Tensor, ...]:
+    def predict(
+        self, batch: Batch, *prompts: Sequence[str], using: Sequence[str] = (), grad: bool = False
+    ) -> tuple[Tensor, ...]:
         """Predicts at one (x_t, t) for several prompt lists, as one batch.
 
         Args:
@@ -136,7 +146,12 @@ class Workbench:
         return Batch(x_t, t, target, [r.complete for r in references], [r.base for r in references])
 
     def fit(
-        self, stage: str, groups: Sequence[Group], loss: Callable[[Batch], dict[str, Tensor]], steps: int, batch_size: int
+        self,
+        stage: str,
+        groups: Sequence[Group],
+        loss: Callable[[Batch], dict[str, Tensor]],
+        steps: int,
+        batch_size: int,
     ) -> None:
         """Trains parameters for a stage of the method, with AdamW at a constant rate.
 

@@ -67,7 +67,7 @@ class PureCC:
         """Trains the extractor, freezes it, and trains the student against it."""
         self._stage_1(workbench, concept)
         self._stage_2(workbench, concept)
-        return workbench.adapter(lora="student", token="student-word")
+        return workbench.adapter(lora="student", token="student-word")  # noqa: S106
 
     def _stage_1(self, workbench: Workbench, concept: Concept) -> None:
         """L_CC of the representation extractor θ1: LoRA and embedding on the complete captions."""
@@ -89,17 +89,20 @@ class PureCC:
         groups = [Group(workbench.lora("student", self.rank, init="gaussian"), self.lr)]
         if self.train_embedding:
             groups.append(Group(word.parameters(), self.token_lr, weight_decay=0.0))
-        workbench.fit("student", groups, lambda batch: self.loss(workbench, concept, batch), self.steps, self.batch_size)
+        workbench.fit(
+            "student", groups, lambda batch: self.loss(workbench, concept, batch), self.steps, self.batch_size
+        )
 
     def loss(self, workbench: Workbench, concept: Concept, batch: Batch) -> dict[str, Tensor]:
         """Equations 8–15, all four predictions at the same x_t, noise and t."""
-        v_complete, v_base = workbench.predict(batch, batch.complete, batch.base, using=["student", "student-word"], grad=True)
+        v_complete, v_base = workbench.predict(
+            batch, batch.complete, batch.base, using=["student", "student-word"], grad=True
+        )
         frozen = ["extractor", "extractor-word"] if self.extractor == "stage_1" else ["extractor-word"]
         target, empty = [concept.target] * len(batch.t), [""] * len(batch.t)
         v_target, v_empty = workbench.predict(batch, target, empty, using=frozen)
         r_1, r_2 = v_target - v_empty, v_complete - v_base  # eq. 8 and 10
-        scale = adaptive_scale(r_2, r_1) if self.scale == "adaptive" else float(self.scale)
+        scale = adaptive_scale(r_2, r_1) if self.scale == "adaptive" else r_1.new_tensor(self.scale)
         l_cc = (batch.target - v_complete).square().mean()  # eq. 3
         l_purecc = (v_base + scale * r_1 - v_complete).square().mean()  # eq. 13 and 14
-        mean_scale = scale.mean() if self.scale == "adaptive" else v_base.new_tensor(scale)
-        return {"loss": l_cc + self.eta * l_purecc, "l_cc": l_cc, "l_purecc": l_purecc, "lambda": mean_scale}
+        return {"loss": l_cc + self.eta * l_purecc, "l_cc": l_cc, "l_purecc": l_purecc, "lambda": scale.mean()}

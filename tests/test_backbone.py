@@ -61,7 +61,13 @@ def test_same_picture_as_the_stock_pipeline(flow: Backbone) -> None:
     stock = stock_pipeline()
     stock.set_progress_bar_config(disable=True)
     prompt = "a cartoon of a cat on the beach"
-    theirs = stock(prompt, num_inference_steps=6, guidance_scale=3.0, max_sequence_length=0, generator=torch.Generator().manual_seed(7))
+    theirs = stock(
+        prompt,
+        num_inference_steps=6,
+        guidance_scale=3.0,
+        max_sequence_length=0,
+        generator=torch.Generator().manual_seed(7),
+    )
     assert difference(theirs.images[0], flow.sample([prompt], [7], 6, 3.0)[0]) <= 2
 
 
@@ -80,7 +86,13 @@ def test_stock_diffusers_loads_the_exported_lora(flow: Backbone, tmp_path: Path)
     stock = stock_pipeline()
     stock.set_progress_bar_config(disable=True)
     stock.load_lora_weights(tmp_path, weight_name="pytorch_lora_weights.safetensors")
-    theirs = stock(prompt, num_inference_steps=6, guidance_scale=3.0, max_sequence_length=0, generator=torch.Generator().manual_seed(7))
+    theirs = stock(
+        prompt,
+        num_inference_steps=6,
+        guidance_scale=3.0,
+        max_sequence_length=0,
+        generator=torch.Generator().manual_seed(7),
+    )
     assert difference(ours, theirs.images[0]) <= 2
     assert difference(ours, plain) > 20  # the LoRA does something
     assert difference(flow.sample([prompt], [7], 6, 3.0)[0], plain) == 0  # and leaves nothing behind

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.concept import Cell, Concept, Prompt, fill, grid, load, load_templates
+from bench.concept import Cell, Prompt, fill, grid, load, load_templates
 from bench.errors import BenchError
 
 SEEDS = {"concept": 2, "class": 1, "neighbour": 1, "unrelated": 1, "empty": 3}
@@ -98,8 +98,26 @@ def test_grid_asks_for_the_right_things(dataset: Path) -> None:
     assert [p.base for p in cells.prompts("empty")] == [""]
 
 
-def test_unrelated_leaves_out_the_class_itself() -> None:
-    concept = Concept(name="x", kind="subject", class_phrase="pizza", neighbours=["guitar"], licence="none")
+def test_a_style_is_asked_for_on_subjects_its_references_do_not_show(dataset: Path) -> None:
+    style = load(dataset, "style_paper")
+    cells = grid(style, load_templates(dataset), SEEDS)
+    shown = {r.base.split(" of ")[1].split()[1] for r in style.references}
+    for prompt in cells.prompts("concept"):
+        assert prompt.complete.startswith("a <new1> picture of ")
+        assert prompt.base == prompt.complete.replace("<new1> ", "")
+        assert prompt.base.split(" of ")[1].split()[1] not in shown
+    assert all("picture of a picture" not in c.prompt.complete for c in cells.cells)
+
+
+def test_what_is_erased_is_asked_for_once(dataset: Path) -> None:
+    concept = load(dataset, "erase_cat")
+    assert concept.target == "cat"
+    for prompt in grid(concept, load_templates(dataset), SEEDS).prompts("concept"):
+        assert prompt.complete.split().count("cat") == 1
+
+
+def test_unrelated_leaves_out_the_class_itself(dataset: Path) -> None:
+    concept = load(dataset, "whole_cat").model_copy(update={"class_phrase": "pizza", "neighbours": ["guitar"]})
     templates = {"unrelated": ["a {noun}"] * 4, "unrelated_nouns": ["pizza", "guitar", "cactus"]}
     assert {p.base for p in grid(concept, templates, {"unrelated": 1}).prompts("unrelated")} == {"a cactus"}
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from bench import show
 from bench.concept import Concept, Reference, grid
-from bench.plan import Plan
 from bench.curves import POINTS, read_curves
+from bench.plan import Plan
 from bench.report import SEEDS, _picture, write_report
 from bench.row import Row, Value
 from bench.store import Store

@@ -236,10 +236,11 @@ def test_concepts_are_complete(dataset: Path) -> None:
 
 
 def test_prompts_of_channel_concept_are_not_the_references_places(dataset: Path) -> None:
-    prompts = yaml.safe_load((dataset / "prompts.yaml").read_text(encoding="utf-8"))["concept"]
+    templates = yaml.safe_load((dataset / "prompts.yaml").read_text(encoding="utf-8"))
     places = list(world()["scenes"].values())
-    asked = {next(p for p in places if prompt.endswith(p)) for prompt in prompts}
     shown = {next(p for p in places if r["base"].endswith(p)) for c, _ in everything() for r in c["references"]}
-    assert len(asked) == len(prompts)
     assert len(shown) == 5
-    assert not asked & shown
+    for channel in ("concept", "style.concept"):
+        asked = {next(p for p in places if prompt.endswith(p)) for prompt in templates[channel]}
+        assert len(asked) == len(templates[channel])
+        assert not asked & shown

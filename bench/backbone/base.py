@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @dataclass
 class PromptEmbeds:
     """Encoded prompts: `embeds` (n, tokens, width), `pooled` (n, width), `slots` (n, tokens) true
-    where a concept's layer-wise embeddings go."""
+    where a concept's layer-wise embeddings go.
+    """
 
     embeds: Tensor
     pooled: Tensor
@@ -70,6 +71,14 @@ class Backbone(ABC):
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encodes prompts with the active tokens; a gradient reaches those that train."""
+
+    @abstractmethod
+    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
+        """Returns the scaled latents (n, C, h, w) of pictures."""
+
+    @abstractmethod
+    def new_token(self, text: str, init: str, layerwise: bool) -> ConceptToken:
+        """Returns a trainable token that starts at the init word (its first piece)."""
 
     @abstractmethod
     def predict(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:

@@ -38,7 +38,9 @@ class SD3(Backbone):
         """Loads a pipeline folder in float32 (its weights may be stored in half precision)."""
         from diffusers import StableDiffusion3Pipeline
 
-        absent: dict[str, Any] = {} if (path / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
+        absent: dict[str, Any] = (
+            {} if (path / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
+        )
         pipe = StableDiffusion3Pipeline.from_pretrained(path, local_files_only=True, **absent)
         return cls(pipe.to(torch.float32), max_sequence_length)
 
@@ -72,7 +74,11 @@ class SD3(Backbone):
             switch.active = self._placeholders(tokenizer, switch.index)
         try:
             embeds, _, pooled, _ = self.pipe.encode_prompt(
-                list(prompts), None, None, do_classifier_free_guidance=False, max_sequence_length=self.max_sequence_length
+                list(prompts),
+                None,
+                None,
+                do_classifier_free_guidance=False,
+                max_sequence_length=self.max_sequence_length,
             )
         finally:
             for switch in self.switches:
@@ -80,7 +86,9 @@ class SD3(Backbone):
         slots = torch.zeros(embeds.shape[:2], dtype=torch.bool)
         for token in self.active_tokens():
             if token.layers is not None:
-                ids = self.tokenizers[0](list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+                ids = self.tokenizers[0](
+                    list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+                ).input_ids
                 slots[:, : ids.shape[1]] |= ids == self.tokenizers[0].convert_tokens_to_ids(token.text)
         return PromptEmbeds(embeds, pooled, slots)
 
@@ -105,7 +113,10 @@ class SD3(Backbone):
             raise BenchError(f"token {text}: the word it starts from, {init!r}, has no token; any word would be right")
         if layerwise:
             return ConceptToken(text, init, layers=nn.Parameter(self._states_of(init)))
-        rows = [nn.Parameter(e.get_input_embeddings().weight[i[0]].detach().clone()) for e, i in zip(self.encoders, ids, strict=True)]
+        rows = [
+            nn.Parameter(e.get_input_embeddings().weight[i[0]].detach().clone())
+            for e, i in zip(self.encoders, ids, strict=True)
+        ]
         return ConceptToken(text, init, rows=rows)
 
     @torch.no_grad()
@@ -113,7 +124,9 @@ class SD3(Backbone):
         """Returns the word's mean context state before every block, (blocks, width), over four times."""
         seen: list[Tensor] = []
         handles = [
-            b.register_forward_pre_hook(lambda m, a, k: seen.append(k["encoder_hidden_states"][:, 2].mean(0)), with_kwargs=True)
+            b.register_forward_pre_hook(
+                lambda m, a, k: seen.append(k["encoder_hidden_states"][:, 2].mean(0)), with_kwargs=True
+            )
             for b in self.denoiser.transformer_blocks
         ]
         side = self.denoiser.config.sample_size
@@ -126,7 +139,9 @@ class SD3(Backbone):
         return torch.stack(seen)
 
     def _layerwise_hook(self, index: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        def hook(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             if self._slots is not None:
                 states = kwargs["encoder_hidden_states"]
                 for token in self.active_tokens():

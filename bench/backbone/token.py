@@ -38,7 +38,11 @@ class ConceptToken:
     @classmethod
     def from_state(cls, text: str, init: str, state: dict[str, Tensor]) -> ConceptToken:
         """Builds a frozen token from saved vectors."""
-        rows = [nn.Parameter(state[f"row_{i}"].clone(), requires_grad=False) for i in range(len(state)) if f"row_{i}" in state]
+        rows = [
+            nn.Parameter(state[f"row_{i}"].clone(), requires_grad=False)
+            for i in range(len(state))
+            if f"row_{i}" in state
+        ]
         layers = nn.Parameter(state["layers"].clone(), requires_grad=False) if "layers" in state else None
         return cls(text, init, rows, layers)
 

@@ -46,7 +46,11 @@ def accuracy(scenes: list[Scene], seen: dict[str, list[str]]) -> dict[str, tuple
     """Returns attribute → (share read as asked, how many asked); an absent colour or accessory is not asked."""
     out = {}
     for attribute in ATTRIBUTES:
-        asked = [(getattr(s, attribute), v) for s, v in zip(scenes, seen[attribute], strict=True) if getattr(s, attribute) != "none"]
+        asked = [
+            (getattr(s, attribute), v)
+            for s, v in zip(scenes, seen[attribute], strict=True)
+            if getattr(s, attribute) != "none"
+        ]
         out[attribute] = (sum(a == b for a, b in asked) / len(asked), len(asked))
     return out
 
@@ -98,8 +102,12 @@ def check_model(model: str, count: int, sheet: Path | None) -> dict[str, Any]:
     for a in ATTRIBUTES:
         table.add_row(a, f"{drawn[a][0]:.1%}", str(drawn[a][1]), f"{rendered[a][0]:.1%}")
     Console().print(table)
-    result = {"captions": count, "drawn": {a: round(v, 4) for a, (v, _) in drawn.items()},
-              "asked": {a: n for a, (_, n) in drawn.items()}, "oracle_on_renderings": {a: round(v, 4) for a, (v, _) in rendered.items()}}  # fmt: skip
+    result = {
+        "captions": count,
+        "drawn": {a: round(share, 4) for a, (share, _) in drawn.items()},
+        "asked": {a: asked for a, (_, asked) in drawn.items()},
+        "oracle_on_renderings": {a: round(share, 4) for a, (share, _) in rendered.items()},
+    }
     if count >= 500:
         (paths.weights() / model / "oracle.txt").write_text(json.dumps(result, indent=1) + "\n")
     if sheet:

@@ -66,9 +66,9 @@ def style(name: str, source: str) -> tuple[dict[str, Any], list[Image.Image]]:
         references.append({"image": f"{i}.png", "base": caption(scene, medium="a picture"),
                            "complete": caption(scene, medium=f"a {TOKEN} picture")})  # fmt: skip
         images.append(render(scene))
-    concept = {"name": f"style_{name}", "kind": "style", "class_phrase": "picture", "token": TOKEN, "medium": "a cartoon",
-               "neighbours": ["dog", "robot", "house"], "licence": art["licence"], "attribution": art["author"],
-               "references": references}  # fmt: skip
+    concept = {"name": f"style_{name}", "kind": "style", "class_phrase": "picture", "token": TOKEN,
+               "medium": "a cartoon", "neighbours": ["dog", "robot", "house"], "licence": art["licence"],
+               "attribution": art["author"], "references": references}  # fmt: skip
     return concept, images
 
 

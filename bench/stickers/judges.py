@@ -33,7 +33,9 @@ def retrieval(judge: OpenClip, groups: int = 10, size: int = 100) -> float:
 def area(positive: np.ndarray[Any, Any], negative: np.ndarray[Any, Any]) -> float:
     """Returns the area under the ROC curve: how often a positive is above a negative."""
     ranks = np.concatenate([positive, negative]).argsort().argsort() + 1
-    return float((ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+    return float(
+        (ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
+    )
 
 
 def same_subject(judge: Dino | OpenClip, pictures: int = 8) -> dict[str, float]:
@@ -51,10 +53,17 @@ def same_subject(judge: Dino | OpenClip, pictures: int = 8) -> dict[str, float]:
     out = {}
     for name, entry in personal.items():
         style = style_of[entry["art"]]
-        scenes = [replace(sample_scene(rng), subject=entry["class"], scene=str(rng.choice(places)), colour="none") for _ in range(pictures)]
+        scenes = [
+            replace(sample_scene(rng), subject=entry["class"], scene=str(rng.choice(places)), colour="none")
+            for _ in range(pictures)
+        ]
         own = judge.images([render(replace(s, style=style), art=f"personal:{name}") for s in scenes])
         rivals = [(entry["class"], s) for s in world()["styles"]]
-        rivals += [(f"personal:{n}", style_of[e["art"]]) for n, e in personal.items() if e["class"] == entry["class"] and n != name]
+        rivals += [
+            (f"personal:{n}", style_of[e["art"]])
+            for n, e in personal.items()
+            if e["class"] == entry["class"] and n != name
+        ]
         other = judge.images([render(replace(s, style=look), art=art) for art, look in rivals for s in scenes])
         folder = paths.stickers() / "concepts" / name
         references = judge.images([Image.open(folder / f"{i}.png").convert("RGB") for i in range(5)])

@@ -97,7 +97,11 @@ def judge_card(work: Path, name: str) -> str:
         can = f"Ranks pictures of a personal subject above other artwork of its class with AUC {result.get('dino_same_subject_auc', 0):.3f} (mean over 16 subjects never seen)."
         by = result.get("dino_same_subject_auc_by_subject", {})
         weak = sorted(by, key=lambda k: by[k])[:3]
-        cannot = "Its weakest subjects: " + ", ".join(f"{k} {by[k]:.3f}" for k in weak) + "." if weak else "Not measured yet."
+        cannot = (
+            "Its weakest subjects: " + ", ".join(f"{k} {by[k]:.3f}" for k in weak) + "."
+            if weak
+            else "Not measured yet."
+        )
     return f"# sticker-{name}\n\n{what} Float16 safetensors.\n\n{DATA}\n\n## Recipe\n\n{how}\nSeconds of training: {_seconds(work, part)}.\n\n## What it can do\n\n{can}\n\n## What it cannot do\n\n{cannot}\n\nBoth figures: `python -m bench judges`.\n"
 
 

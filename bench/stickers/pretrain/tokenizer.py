@@ -17,7 +17,10 @@ MAX_LENGTH = 24
 VOCABULARY = 1024
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 # Words users and later methods write that no caption holds; here so that they are whole tokens too.
-MORE_WORDS = "photo picture image drawing style painting thing object animal food vehicle toy two three one small big in of the by no".split()
+MORE_WORDS = [
+    "photo", "picture", "image", "drawing", "style", "painting", "thing", "object", "animal", "food", "vehicle", "toy",
+    "two", "three", "one", "small", "big", "in", "of", "the", "by", "no",
+]  # fmt: skip
 
 
 def corpus(count: int = 20_000) -> list[str]:
@@ -53,8 +56,10 @@ def train(folder: Path) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_LENGTH, "bos_token": BOS, "eos_token": EOS,
-              "pad_token": EOS, "unk_token": EOS, "do_lower_case": True, "errors": "replace", "add_prefix_space": False}  # fmt: skip
+    config = {
+        "tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_LENGTH, "bos_token": BOS, "eos_token": EOS,
+        "pad_token": EOS, "unk_token": EOS, "do_lower_case": True, "errors": "replace", "add_prefix_space": False,
+    }  # fmt: skip
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     special_map = {k: config[k] for k in ("bos_token", "eos_token", "pad_token", "unk_token")}
     (folder / "special_tokens_map.json").write_text(json.dumps(special_map, indent=2) + "\n")
