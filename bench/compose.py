@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from bench import paths
+from bench.config import check
 from bench.errors import BenchError
 
 log = logging.getLogger("bench")
@@ -43,8 +44,7 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
     if "method" not in config:
         names = sorted(p.stem for p in (paths.shipped("conf") / "method").glob("*.yaml"))
         raise BenchError(f"no method given; +method=NAME with one of {', '.join(names)} would be right")
-    if isinstance(config["seed"], bool) or not isinstance(config["seed"], int):
-        raise BenchError(f"seed={config['seed']}: a whole number would be right")
+    check(config)
     return config | {"_given": list(overrides)}, str(method)
 
 

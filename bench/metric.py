@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from bench.errors import BenchError
+from bench.names import resolve_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +37,8 @@ class Metric:
     """A metric as the harness sees it."""
 
     name: str
+    title: str
+    group: str
     better: Literal["higher", "lower", "zero"]
     needs: str
     channels: tuple[str, ...]
@@ -42,12 +47,21 @@ class Metric:
 
 
 def metric(
-    name: str, *, better: Literal["higher", "lower", "zero"], needs: str, channels: tuple[str, ...], version: int = 1
+    name: str,
+    *,
+    title: str,
+    group: str,
+    better: Literal["higher", "lower", "zero"],
+    needs: str,
+    channels: tuple[str, ...],
+    version: int = 1,
 ) -> Callable[[Callable[[Features], Array]], Metric]:
     """Declares a metric: a function from features to one value a picture.
 
     Args:
-        name: its name in rows and tables.
+        name: its name in rows.
+        title: its name in sentences.
+        group: what it is a measure of, `fidelity`, `prompt following` or `preservation`; tables are in this order.
         better: its direction; `zero` means the nearer to zero the better.
         needs: the encoder slot it reads, `clip` or `dino`.
         channels: the channels it is defined on.
@@ -55,6 +69,21 @@ def metric(
     """
 
     def declare(function: Callable[[Features], Array]) -> Metric:
-        return Metric(name, better, needs, channels, version, function)
+        return Metric(name, title, group, better, needs, channels, version, function)
 
     return declare
+
+
+def load_metrics(targets: Sequence[str]) -> list[Metric]:
+    """Imports metrics by their dotted names.
+
+    Raises:
+        BenchError: one is not there, or is not a metric.
+    """
+    found = [resolve_name(t, "protocol.metrics") for t in targets]
+    for target, thing in zip(targets, found, strict=True):
+        if not isinstance(thing, Metric):
+            raise BenchError(
+                f"protocol.metrics: {target} is no metric; a function declared with @metric would be right"
+            )
+    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from bench.backbone.files import check_files, fingerprint, resolve
 from bench.concept import Concept, PromptGrid, grid, load_templates
 from bench.concept import load as load_concept
 from bench.errors import BenchError
+from bench.names import source_hash
 from bench.store import key_of
 
 DTYPE = "float32"
@@ -64,22 +63,6 @@ def dataset_folder(path: str) -> Path:
     return folder
 
 
-def source_hash(target: str) -> str:
-    """Returns a hash of the source file a dotted name lives in, without importing it.
-
-    Raises:
-        BenchError: there is no such module.
-    """
-    module = target.rpartition(".")[0]
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
-        raise BenchError(f"method._target_={target}: no module {module!r} is installed")
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
-
-
 def make(config: dict[str, Any], method: str) -> Plan:
     """Checks a composed configuration and works out its stages.
 
@@ -120,7 +103,7 @@ def _stages(
     train = {
         "method": fields,
         "target": target,
-        "source": source_hash(target),
+        "source": source_hash(target, "method._target_"),
         "model": weights,
         "max_sequence_length": model["max_sequence_length"],
         "concept": concept.fingerprint(),
@@ -133,6 +116,6 @@ def _stages(
     base = {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
     generate = {"train": key_of(train), "sampler": sampler, "grid": prompts}
     encoders = {slot: fingerprint(resolve(e["path"])) for slot, e in config["dataset"]["encoders"].items()}
-    metrics = {t: source_hash(t) for t in config["protocol"]["metrics"]}
+    metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {"images": key_of(generate), "base": key_of(base), "encoders": encoders, "metrics": metrics}
     return {"train": train, "base": base, "generate": generate, "score": score}

@@ -60,6 +60,7 @@ def _context(plan: Plan, row: Row, store: Store) -> dict[str, Any]:
         "groups": show.grouped(row),
         "arrows": show.ARROWS,
         "ranges": _ranges(row),
+        "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
         "references": [(r, _picture(plan.concept.folder / r.image), scores.get(("concept", i), {}))
                        for i, r in enumerate(plan.concept.references)],
         "channels": _channels(plan, store, scores),

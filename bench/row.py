@@ -12,7 +12,10 @@ SCHEMA = 1
 
 
 class Value(BaseModel):
-    """A measurement is never a bare mean: `low`–`high` is the 95 % interval, `n` counts pictures."""
+    """A measurement is never a bare mean: `low`–`high` is the 95 % interval, `n` counts pictures.
+
+    `title` and `group` are the metric's own words for tables: `CLIP-T`, `prompt following`.
+    """
 
     model_config = ConfigDict(extra="forbid")
     value: float
@@ -23,6 +26,8 @@ class Value(BaseModel):
     better: Literal["higher", "lower", "zero"]
     checkpoint: str
     version: int
+    title: str = ""
+    group: str = "other"
 
 
 class Row(BaseModel):

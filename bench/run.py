@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.config import first_error
 from bench.errors import BenchError, Diverged
+from bench.metric import load_metrics
+from bench.names import resolve_name
 from bench.plan import Plan
 from bench.provenance import provenance
 from bench.row import Row
@@ -35,6 +38,8 @@ def run(plan: Plan) -> tuple[Row, bool]:
     there = _finished(plan)
     if there is not None:
         return there, True
+    instantiate(plan)  # what is wrong is said before anything is loaded or written
+    load_metrics(plan.config["protocol"]["metrics"])
     store = Store(Path(plan.config["root"]))
     backbone = _Lazily(lambda: _load_backbone(plan))
     try:
@@ -113,13 +118,13 @@ def instantiate(plan: Plan) -> Any:
     Raises:
         BenchError: a field is wrong, or the method is not made for the concept's kind or the model's family.
     """
-    from hydra.utils import get_class
+    from pydantic import TypeAdapter, ValidationError
 
+    cls = resolve_name(plan.target, "method._target_")
     try:
-        cls = get_class(plan.target)
-        method = cls(**plan.hyperparameters)
-    except Exception as error:
-        raise BenchError(f"method {plan.method}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+        method = TypeAdapter(cls).validate_python(plan.hyperparameters)
+    except ValidationError as error:
+        raise BenchError(f"method.{first_error(error)}") from None
     model, kind = plan.config["model"], plan.concept.kind
     if model["family"] not in method.families:
         made_for = ", ".join(method.families)
@@ -163,7 +168,7 @@ def _record(plan: Plan, store: Store) -> Row:
     from bench import features, score
 
     encoders = {slot: features.build(spec) for slot, spec in plan.config["dataset"]["encoders"].items()}
-    metrics = score.load_metrics(plan.config["protocol"]["metrics"])
+    metrics = load_metrics(plan.config["protocol"]["metrics"])
     if not store.has("score", plan.keys["score"]):
         cache = features.FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]

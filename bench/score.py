@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 Encoders = dict[str, OpenClip | Dino]
 
 
-def load_metrics(targets: Sequence[str]) -> list[Metric]:
-    """Imports metrics by their dotted names."""
-    from hydra.utils import get_object
-
-    return [get_object(t) for t in targets]
-
-
 def score(
     grid: PromptGrid, images: Path, base_images: Path, references: Sequence[Path], encoders: Encoders,
     metrics: Sequence[Metric], cache: FeatureCache,
@@ -115,6 +108,6 @@ def summarize(table: pd.DataFrame, metrics: Sequence[Metric], encoders: Encoders
             name = m.name if len(m.channels) == 1 else f"{m.name}/{channel}"
             out.setdefault(str(source), {})[name] = Value(
                 value=round(mean, 6), low=round(low, 6), high=round(high, 6), n=len(part),
-                better=m.better, checkpoint=encoders[m.needs].name, version=m.version,
+                title=m.title, group=m.group, better=m.better, checkpoint=encoders[m.needs].name, version=m.version,
             )  # fmt: skip
     return out

@@ -10,16 +10,11 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.row import Row, Value
 
-GROUPS = {
-    "fidelity": ("clip_i", "dino"),
-    "prompt following": ("clip_t",),
-    "preservation": ("delta_clip_t", "drift"),
-}
+GROUPS = ("fidelity", "prompt following", "preservation")  # the order of tables
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
 LEGEND = """\
 [low, high]: 95 % interval; base: the untouched model; refs: the reference
 pictures, each against the others; ↑ higher, ↓ lower, →0 nearer to 0 is better"""
-TITLES = {"clip_i": "CLIP-I", "dino": "DINO", "clip_t": "CLIP-T"}
 
 
 def number(value: float) -> str:
@@ -28,11 +23,10 @@ def number(value: float) -> str:
 
 
 def grouped(row: Row) -> dict[str, list[str]]:
-    """Returns group → names of what was measured; a metric no group knows is in `other`."""
-    home = {metric: group for group, metrics in GROUPS.items() for metric in metrics}
-    groups: dict[str, list[str]] = {group: [] for group in (*GROUPS, "other")}
-    for name in row.measured:
-        groups[home.get(name.partition("/")[0], "other")].append(name)
+    """Returns group → names of what was measured, the known groups first."""
+    groups: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for name, value in row.measured.items():
+        groups.setdefault(value.group, []).append(name)
     return {group: names for group, names in groups.items() if names}
 
 
@@ -54,18 +48,21 @@ def verdict(row: Row) -> str:
     if row.status != "ok":
         what = "Training diverged" if row.status == "diverged" else "The run failed"
         return f"{what}: {row.reason or 'no reason was kept'}"
-    fidelity = next((m for m in ("dino", "clip_i") if m in row.measured), None)
-    parts = [_moved(row, m) for m in (fidelity, "clip_t") if m and m in row.measured]
-    drift = row.measured.get("drift/unrelated")
-    if drift is not None:
-        parts.append(f"drift on unrelated prompts {number(drift.value)}")
+    groups = grouped(row)
+    heads = [groups[g][0] for g in GROUPS[:2] if g in groups]
+    parts = [_moved(row, name) for name in heads]
+    costs = {n: row.measured[n] for n in groups.get("preservation", []) if row.measured[n].better == "lower"}
+    if costs:
+        worst = max(costs, key=lambda n: costs[n].value)
+        where = worst.partition("/")[2]
+        parts.append(f"{costs[worst].title} is largest on {where} prompts, {number(costs[worst].value)}")
     return "; ".join(parts) or "Nothing was measured"
 
 
 def _moved(row: Row, name: str) -> str:
     """Says how a metric stands to the base model's, and whether that is toward what the references have."""
     value, base = row.measured[name], anchor(row, "none", name)
-    title = TITLES.get(name, name)
+    title = value.title or name
     if base is None:
         return f"{title} is {number(value.value)}"
     before, after = base.value, value.value
@@ -73,7 +70,7 @@ def _moved(row: Row, name: str) -> str:
         return f"{title} did not move clearly ({number(before)} before, {number(after)} after)"
     text = f"{title} {'rose' if after > before else 'fell'} from {number(before)} to {number(after)}"
     real = anchor(row, "references", name)
-    if real is None or name not in GROUPS["fidelity"]:  # the references are no goal for prompt following
+    if real is None or value.group != "fidelity":  # the references are no goal for prompt following
         return text
     past, nearer = (real.value - before) * (real.value - after) < 0, abs(real.value - after) < abs(real.value - before)
     return f"{text}, {'past' if past else 'toward' if nearer else 'away from'} the references' {number(real.value)}"

@@ -33,8 +33,10 @@ def interval(
     weight = sizes[pick]
     means = (drawn[pick, np.arange(draws)[:, None]] * weight).sum(1) / weight.sum(1)
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(values.mean()), float(low), float(high)
+    mean, k = float(values.mean()), len(groups)
+    few = np.sqrt(k / (k - 1)) if k > 1 else 1.0  # resampling k clusters sees only (k − 1) / k of their variance
+    low, high = mean + few * (np.quantile(means, [tail, 1 - tail]) - mean)
+    return mean, float(low), float(high)
 
 
 def _resampled_means(group: np.ndarray[Any, Any], draws: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import PositiveFloat, PositiveInt
+
 from bench.workbench import Batch, Group
 
 if TYPE_CHECKING:
@@ -32,12 +34,12 @@ class DreamBoothLora:
         token_lr: of the rows.
     """
 
-    rank: int = 4
-    lr: float = 1e-4
-    steps: int = 500
-    batch_size: int = 4
+    rank: PositiveInt = 4
+    lr: PositiveFloat = 1e-4
+    steps: PositiveInt = 500
+    batch_size: PositiveInt = 4
     learn_token: bool = False
-    token_lr: float = 5e-3
+    token_lr: PositiveFloat = 5e-3
 
     tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
 from bench.workbench import Batch, Group
 
 if TYPE_CHECKING:
@@ -46,15 +48,15 @@ class PureCC:
         train_embedding: whether the student's own copy of the embedding goes on training (figure 3b).
     """
 
-    rank: int = 4
-    extractor_lr: float = 1e-4
-    lr: float = 1e-4
-    token_lr: float = 1e-4
-    extractor_steps: int = 400
-    steps: int = 400
-    extractor_batch_size: int = 2
-    batch_size: int = 2
-    eta: float = 1.0
+    rank: PositiveInt = 4
+    extractor_lr: PositiveFloat = 1e-4
+    lr: PositiveFloat = 1e-4
+    token_lr: PositiveFloat = 1e-4
+    extractor_steps: PositiveInt = 400
+    steps: PositiveInt = 400
+    extractor_batch_size: PositiveInt = 2
+    batch_size: PositiveInt = 2
+    eta: NonNegativeFloat = 1.0
     scale: float | Literal["adaptive"] = "adaptive"
     extractor: Literal["stage_1", "base"] = "stage_1"
     embedding: Literal["layerwise", "single"] = "layerwise"

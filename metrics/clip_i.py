@@ -9,7 +9,7 @@ import numpy as np
 from bench.metric import Features, metric
 
 
-@metric("clip_i", better="higher", needs="clip", channels=("concept",))
+@metric("clip_i", title="CLIP-I", group="fidelity", better="higher", needs="clip", channels=("concept",))
 def clip_i(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]; the mean is over all references, whatever scene they show."""
     return (features.image @ features.references.T).mean(axis=1)

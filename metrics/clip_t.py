@@ -9,7 +9,7 @@ import numpy as np
 from bench.metric import Features, metric
 
 
-@metric("clip_t", better="higher", needs="clip", channels=("concept",))
+@metric("clip_t", title="CLIP-T", group="prompt following", better="higher", needs="clip", channels=("concept",))
 def clip_t(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]: the plain cosine, no weight and no cut at zero."""
     if features.text is None:

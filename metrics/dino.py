@@ -9,7 +9,7 @@ import numpy as np
 from bench.metric import Features, metric
 
 
-@metric("dino", better="higher", needs="dino", channels=("concept",))
+@metric("dino", title="DINO", group="fidelity", better="higher", needs="dino", channels=("concept",))
 def dino(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]; the mean is over all references."""
     return (features.image @ features.references.T).mean(axis=1)

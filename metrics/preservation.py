@@ -11,7 +11,14 @@ from bench.metric import Features, metric
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-@metric("delta_clip_t", better="zero", needs="clip", channels=("concept", "class", "neighbour", "unrelated"))
+@metric(
+    "delta_clip_t",
+    title="ΔCLIP-T",
+    group="preservation",
+    better="zero",
+    needs="clip",
+    channels=("concept", "class", "neighbour", "unrelated"),
+)
 def delta_clip_t(features: Features) -> Array:
     """Returns (n,): CLIP-T of the customized model's picture minus that of the base model's, on the base text.
 
@@ -23,7 +30,14 @@ def delta_clip_t(features: Features) -> Array:
     return ((features.image - features.base) * features.text).sum(axis=1)
 
 
-@metric("drift", better="lower", needs="dino", channels=("class", "neighbour", "unrelated", "empty"))
+@metric(
+    "drift",
+    title="drift",
+    group="preservation",
+    better="lower",
+    needs="dino",
+    channels=("class", "neighbour", "unrelated", "empty"),
+)
 def drift(features: Features) -> Array:
     """Returns (n,) in [0, 2]: one minus the cosine between the customized model's picture and the base
     model's of the same prompt and seed; 0 for an untouched model.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.concept import Concept
+from bench.concept import Concept, Reference
 from bench.workbench import Batch
 from methods.purecc import PureCC, adaptive_scale
 
@@ -39,7 +39,13 @@ def batch() -> Batch:
     return Batch(x, torch.rand(N, generator=g), torch.randn(N, *SHAPE, generator=g), ["complete"] * N, ["base"] * N)
 
 
-CONCEPT = Concept(name="c", kind="subject", class_phrase="cat", licence="MIT")
+CONCEPT = Concept(
+    name="c",
+    kind="subject",
+    class_phrase="cat",
+    licence="MIT",
+    references=[Reference(image="0.png", complete="complete", base="base")],
+)
 
 
 def differences(answers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

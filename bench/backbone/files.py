@@ -38,9 +38,9 @@ def check_files(folder: Path) -> None:
                 raise BenchError(f"{path}: not a whole safetensors file ({size} bytes); fetch it again")
             try:
                 header = json.loads(f.read(length))
-            except ValueError:
-                raise BenchError(f"{path}: its safetensors header is not JSON; fetch it again") from None
-        end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
+                end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+                raise BenchError(f"{path}: its safetensors header cannot be read; fetch it again") from None
         if 8 + length + end != size:
             raise BenchError(f"{path}: truncated ({size} bytes, its header says {8 + length + end}); fetch it again")
 

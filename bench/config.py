@@ -1,0 +1,81 @@
+"""The shape of a composed configuration: wrong values are named before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+
+from bench.errors import BenchError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelConfig(_Strict):
+    """`conf/model`: a diffusers folder and how it is sampled."""
+
+    name: str
+    family: Literal["flow"]
+    path: str
+    max_sequence_length: NonNegativeInt
+    steps: PositiveInt
+    guidance_scale: NonNegativeFloat
+    batch_size: PositiveInt
+
+
+class EncoderConfig(_Strict):
+    """A judge of `conf/dataset`."""
+
+    kind: Literal["open_clip", "dino"]
+    name: str
+    path: str
+
+
+class DatasetConfig(_Strict):
+    """`conf/dataset`: a folder of concepts and the judges that know its pictures."""
+
+    name: str
+    path: str
+    encoders: dict[str, EncoderConfig]
+
+
+class ProtocolConfig(_Strict):
+    """`conf/protocol`: pictures a prompt by channel, and what is measured."""
+
+    name: str
+    seeds: dict[str, NonNegativeInt]
+    metrics: list[str]
+
+
+class RunConfig(BaseModel):
+    """One run; what the method's own fields may be is the method's to say."""
+
+    model_config = ConfigDict(extra="forbid")
+    method: dict[str, Any]
+    model: ModelConfig
+    dataset: DatasetConfig
+    protocol: ProtocolConfig
+    concept: str
+    seed: NonNegativeInt
+    root: str
+    tuned: Literal["auto", "none"]
+
+
+def first_error(error: ValidationError) -> str:
+    """Returns a validation's first complaint as `field=value: what would be right`."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}"
+
+
+def check(config: dict[str, Any]) -> None:
+    """Checks a composed configuration.
+
+    Raises:
+        BenchError: a value is wrong.
+    """
+    try:
+        RunConfig.model_validate({k: v for k, v in config.items() if not k.startswith("_")})
+    except ValidationError as error:
+        raise BenchError(first_error(error)) from None

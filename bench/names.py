@@ -1,0 +1,50 @@
+"""Dotted names → what they name; methods and metrics are reached in no other way."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+
+
+def resolve_name(target: str, field: str) -> Any:
+    """Imports `package.module.Name`.
+
+    Args:
+        target: the dotted name.
+        field: the configuration field it stands in, for the error.
+
+    Raises:
+        BenchError: the module or the name in it does not exist.
+    """
+    module, _, name = target.rpartition(".")
+    source_file(target, field)
+    loaded = importlib.import_module(module)
+    if not hasattr(loaded, name):
+        raise BenchError(f"{field}={target}: module {module} has no {name!r}")
+    return getattr(loaded, name)
+
+
+def source_file(target: str, field: str) -> Path:
+    """Returns the file a dotted name lives in, without importing it.
+
+    Raises:
+        BenchError: there is no such module.
+    """
+    module = target.rpartition(".")[0]
+    try:
+        spec = importlib.util.find_spec(module) if module else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise BenchError(f"{field}={target}: no module {module!r} is installed")
+    return Path(spec.origin)
+
+
+def source_hash(target: str, field: str) -> str:
+    """Returns a hash of that file: a changed method or metric is another one."""
+    return hashlib.sha256(source_file(target, field).read_bytes()).hexdigest()
