@@ -124,7 +124,7 @@ def instantiate(plan: Plan) -> Any:
     try:
         method = TypeAdapter(cls).validate_python(plan.hyperparameters)
     except ValidationError as error:
-        raise BenchError(f"method.{first_error(error)}") from None
+        raise BenchError(f"method {plan.method}: {first_error(error)}") from None
     model, kind = plan.config["model"], plan.concept.kind
     if model["family"] not in method.families:
         made_for = ", ".join(method.families)

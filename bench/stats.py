@@ -35,7 +35,8 @@ def interval(
     tail = (1 - level) / 2
     mean, k = float(values.mean()), len(groups)
     few = np.sqrt(k / (k - 1)) if k > 1 else 1.0  # resampling k clusters sees only (k − 1) / k of their variance
-    low, high = mean + few * (np.quantile(means, [tail, 1 - tail]) - mean)
+    wide = mean + few * (np.quantile(means, [tail, 1 - tail]) - mean)
+    low, high = np.clip(wide, values.min(), values.max())
     return mean, float(low), float(high)
 
 

@@ -28,16 +28,18 @@ TEMPLATES = {
 }
 
 
-def value(v, low, high, better, checkpoint="clip-judge"):
-    return Value(value=v, low=low, high=high, n=2, better=better, checkpoint=checkpoint, version=1)
+def value(v, low, high, better, checkpoint="clip-judge", title="", group="other"):
+    return Value(
+        value=v, low=low, high=high, n=2, better=better, checkpoint=checkpoint, version=1, title=title, group=group
+    )
 
 
 def measured(dino=0.7234):
     return {
-        "clip_t": value(0.3012, 0.2911, 0.3113, "higher"),
-        "dino": value(dino, dino - 0.02, dino + 0.02, "higher", "dino-judge"),
-        "drift/unrelated": value(0.0321, 0.0222, 0.0423, "lower", "dino-judge"),
-        "delta_clip_t/concept": value(-0.0121, -0.0242, -0.0011, "zero"),
+        "clip_t": value(0.3012, 0.2911, 0.3113, "higher", title="CLIP-T", group="prompt following"),
+        "dino": value(dino, dino - 0.02, dino + 0.02, "higher", "dino-judge", "DINO", "fidelity"),
+        "drift/unrelated": value(0.0321, 0.0222, 0.0423, "lower", "dino-judge", "drift", "preservation"),
+        "delta_clip_t/concept": value(-0.0121, -0.0242, -0.0011, "zero", group="preservation"),
         "novel": value(5.0, 4.0, 6.0, "higher", "elsewhere"),
     }
 
