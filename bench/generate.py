@@ -26,11 +26,13 @@ def generate(
         complete: whether to ask with the concept's token (the customized model) or without it (the base model).
         steps: denoising steps.
         guidance_scale: classifier-free guidance.
-        batch_size: pictures at a time; no picture depends on it.
+        batch_size: pictures at a time; no picture depends on it by more than rounding.
         label: what the progress bar says.
     """
-    missing = [c for c in grid.cells if not (folder / f"{c.key}.png").exists()]
-    batches = [missing[i : i + batch_size] for i in range(0, len(missing), batch_size)]
+    # A batch with a missing picture is made whole again: the last bits of a picture depend on what it
+    # was computed with, and a resumed run must give what an uninterrupted one gives.
+    whole = [grid.cells[i : i + batch_size] for i in range(0, len(grid.cells), batch_size)]
+    batches = [b for b in whole if not all((folder / f"{c.key}.png").exists() for c in b)]
 
     def made(batch: list[Cell]) -> int:
         prompts = [c.prompt.complete if complete else c.prompt.base for c in batch]
@@ -41,7 +43,8 @@ def generate(
             partial.replace(folder / f"{cell.key}.png")
         return len(batch)
 
-    for _ in track((made(b) for b in batches), label, len(batches)):
+    done = len(whole) - len(batches)
+    for _ in track((made(b) for b in batches), label, len(whole), done):
         pass
     manifest = [{"file": f"{c.key}.png", **c.prompt.model_dump(), "seed": c.seed} for c in grid.cells]
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))

@@ -41,9 +41,10 @@ class PromptEmbeds:
 
 @contextmanager
 def _several_adapters() -> Iterator[None]:
-    """Several adapters on one model are what we want; PEFT warns of the second."""
+    """Several adapters on one model, and taking off the one in use, are what we want; PEFT warns of both."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted")
         yield
 
 
@@ -172,8 +173,9 @@ class Backbone(ABC):
     def clear(self) -> None:
         """Takes everything off the backbone again."""
         self._activate(())
-        for name in sorted(self.loras):
-            self.denoiser.delete_adapters(name)
+        with _several_adapters():
+            for name in sorted(self.loras):
+                self.denoiser.delete_adapters(name)
         self.loras.clear()
         self.trainable.clear()
         self.tokens.clear()

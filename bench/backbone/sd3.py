@@ -52,19 +52,21 @@ class SD3(Backbone):
     # --- prompts -------------------------------------------------------------------------------
 
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
-        """Encodes prompts as the stock pipeline does; those without a concept's word are kept."""
-        plain = [p for p in dict.fromkeys(prompts) if p not in self._kept and not self._named(p)]
-        if plain:
-            with torch.no_grad():
-                fresh = self._encode(plain)
-            for i, prompt in enumerate(plain):
-                self._kept[prompt] = fresh[[i]]
-        named = list(dict.fromkeys(p for p in prompts if self._named(p)))
-        encoded = self._encode(named) if named else None
-        parts = []
-        for prompt in prompts:
-            parts.append(encoded[[named.index(prompt)]] if encoded and prompt in named else self._kept[prompt])
-        return PromptEmbeds.cat(parts)
+        """Encodes prompts as the stock pipeline does; those without a concept's word are kept.
+
+        Without a gradient each prompt is encoded alone, so that its last bits depend on no other.
+        """
+        named = [p for p in dict.fromkeys(prompts) if self._named(p)]
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._kept and prompt not in named:
+                with torch.no_grad():
+                    self._kept[prompt] = self._encode([prompt])
+        alone = not torch.is_grad_enabled()
+        fresh = [self._encode([p]) for p in named] if alone else [self._encode(named)] if named else []
+        encoded = PromptEmbeds.cat(fresh) if fresh else None
+        return PromptEmbeds.cat(
+            [encoded[[named.index(p)]] if encoded is not None and p in named else self._kept[p] for p in prompts]
+        )
 
     def _named(self, prompt: str) -> bool:
         return any(t.text in prompt for t in self.tokens.values())

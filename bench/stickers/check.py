@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from bench import paths
-from bench.backbone.files import resolve
+from bench.backbone.files import fingerprint, resolve
 from bench.errors import BenchError
 from bench.progress import track
 from bench.stickers.world import ATTRIBUTES, Scene, caption, names, sample_scene
@@ -73,6 +73,14 @@ def draw(model: str, scenes: list[Scene]) -> list[Image.Image]:
     return images
 
 
+def keep(name: str, figures: dict[str, Any], *models: str) -> None:
+    """Keeps figures for the model cards, with the weights they were measured on."""
+    folder = paths.weights() / "checks"
+    folder.mkdir(exist_ok=True)
+    weights = {m: fingerprint(paths.weights() / m)[:16] for m in models}
+    (folder / f"{name}.json").write_text(json.dumps(figures | {"weights": weights}, indent=1) + "\n")
+
+
 def contact_sheet(images: list[Image.Image], columns: int = 8, cell: int = 128) -> Image.Image:
     """Returns the pictures in a grid."""
     from PIL import Image
@@ -109,7 +117,7 @@ def check_model(model: str, count: int, sheet: Path | None) -> dict[str, Any]:
         "oracle_on_renderings": {a: round(share, 4) for a, (share, _) in rendered.items()},
     }
     if count >= 500:
-        (paths.weights() / model / "oracle.txt").write_text(json.dumps(result, indent=1) + "\n")
+        keep(model, result, model)
     if sheet:
         contact_sheet(images[:64]).save(sheet)
     return result

@@ -17,7 +17,7 @@ from bench.stickers.world import Scene, caption, world
 
 TOKEN = "<new1>"  # noqa: S105
 # Five places the evaluation prompts do not use, so that a copied picture cannot follow a prompt.
-PLACES = [("grass", 0, False), ("beach", 4, True), ("white", 0, False), ("yellow", -4, True), ("blue", 0, False)]
+PLACES = [("grass", 0), ("beach", 4), ("white", 0), ("yellow", -4), ("blue", 0)]
 STYLE_SUBJECTS = ["cat", "penguin", "crab", "car", "pizza"]
 NEIGHBOURS = {
     "cat": ["dog", "tiger", "rabbit"], "dog": ["cat", "fox", "bear"], "rabbit": ["mouse", "cat", "koala"],
@@ -43,8 +43,8 @@ def personal(name: str, entry: dict[str, str]) -> tuple[dict[str, Any], list[Ima
     style = next(s for s, (_, source) in world()["styles"].items() if source == entry["art"])
     medium = world()["styles"][style][0]
     references, images = [], []
-    for i, (place, dx, flip) in enumerate(PLACES):
-        scene = Scene(entry["class"], style, place, dx=dx, flip=flip)
+    for i, (place, dx) in enumerate(PLACES):
+        scene = Scene(entry["class"], style, place, dx=dx)
         base = caption(scene)
         complete = caption(scene, subject=f"{TOKEN} {entry['class']}")
         references.append({"image": f"{i}.png", "base": base, "complete": complete})
@@ -61,8 +61,8 @@ def style(name: str, source: str) -> tuple[dict[str, Any], list[Image.Image]]:
     art = _art(source)
     subjects = [s for s in [*STYLE_SUBJECTS, "dog", "frog", "fish"] if s in art["sprites"]][:5]
     references, images = [], []
-    for i, (subject, (place, dx, flip)) in enumerate(zip(subjects, PLACES, strict=True)):
-        scene = Scene(subject, name, place, dx=dx, flip=flip)
+    for i, (subject, (place, dx)) in enumerate(zip(subjects, PLACES, strict=True)):
+        scene = Scene(subject, name, place, dx=dx)
         references.append({"image": f"{i}.png", "base": caption(scene, medium="a picture"),
                            "complete": caption(scene, medium=f"a {TOKEN} picture")})  # fmt: skip
         images.append(render(scene))
@@ -76,7 +76,7 @@ def erase(name: str) -> tuple[dict[str, Any], list[Image.Image]]:
     """Returns the concept file of a known subject to erase, with pictures of it for the judges."""
     surrogate, neighbours = ERASE[name]
     scene = Scene(name, "cartoon", "grass")
-    scenes = [replace(scene, scene=place, dx=dx, flip=flip) for place, dx, flip in PLACES]
+    scenes = [replace(scene, scene=place, dx=dx) for place, dx in PLACES]
     references = [{"image": f"{i}.png", "base": caption(s), "complete": caption(s)} for i, s in enumerate(scenes)]
     art = _art("noto")
     concept = {"name": f"erase_{name}", "kind": "erase", "class_phrase": name, "token": name, "medium": "a cartoon",

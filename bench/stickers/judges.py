@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from bench import paths
 from bench.features import Dino, OpenClip
+from bench.stickers.check import keep
 from bench.stickers.render import render
 from bench.stickers.world import Scene, caption, names, sample_scene, world
 
@@ -85,5 +85,5 @@ def check_judges() -> dict[str, Any]:
         "clip_same_subject_auc": round(float(np.mean(list(by_clip.values()))), 4),
     }
     Console().print_json(data=result)
-    (paths.weights() / "judges.txt").write_text(json.dumps(result, indent=1) + "\n")
+    keep("judges", result, "clip-judge", "dino-judge")
     return result

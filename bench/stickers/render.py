@@ -112,12 +112,12 @@ def _place_accessory(scene: Scene, source: str, body: tuple[int, int, int, int])
     return art, (centre - art.width // 2, max(0, top + drop))
 
 
-def render(scene: Scene, art: str = "") -> Image.Image:
-    """Draws a scene (RGB, 64×64). `art` is a sprite name to draw instead of the known subject."""
+def render(scene: Scene, art: str | Image.Image = "") -> Image.Image:
+    """Draws a scene (RGB, 64×64). `art` is a sprite, or the name of one, to draw instead of the known subject."""
     styles = world()["styles"] | world()["held_out_styles"]
     source = styles[scene.style][1]
     image = background(scene.scene).copy()
-    body = _scaled(sprite(source, art or scene.subject), scene.size)
+    body = _scaled(art if isinstance(art, Image.Image) else sprite(source, art or scene.subject), scene.size)
     body = body.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if scene.flip else body
     body = body if scene.colour == "none" else tint(body, scene.colour)
     worn = scene.accessory != "none" and world()["accessories"][scene.accessory][2] == "head"

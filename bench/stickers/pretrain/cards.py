@@ -36,13 +36,14 @@ def _oracle_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(name: str) -> dict[str, Any]:
+    path = paths.weights() / "checks" / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def flow_card(work: Path, folder: Path) -> str:
+def flow_card(work: Path) -> str:
     """Returns the card of the flow pipeline."""
-    result = _read(folder / "oracle.txt")
+    result = _read("sticker-flow")
     table = _oracle_table(result) if result else "Not measured yet."
     return f"""# sticker-flow
 
@@ -85,14 +86,14 @@ Anything outside the world's words. Two subjects in one picture, counting and po
 
 def judge_card(work: Path, name: str) -> str:
     """Returns the card of a judge."""
-    result = _read(paths.weights() / "judges.txt")
+    result = _read("judges")
     if name == "clip-judge":
         what = "An open_clip model (`open_clip.create_model('local-dir:…')`), trained contrastively; another size and seed than the pair that conditions generation."
         how, part = _recipe(clip.JUDGE, "clip"), "clip_judge"
         can = f"Finds the right caption among 100 for {result.get('clip_retrieval_of_100', 0):.1%} of held-out renderings (chance: 1 %)."
         cannot = f"It was not trained to tell artworks of one class apart: the same test as the DINO judge's gives an AUC of {result.get('clip_same_subject_auc', 0):.3f}."
     else:
-        what = "A ViT (transformers `ViTModel`, patch 8) trained by self-distillation without labels or captions."
+        what = "A ViT (transformers `ViTModel`, patch 8) trained by self-distillation (DINO) with a contrastive term (MoCo v3), without labels or captions."
         how, part = _recipe(dino.RECIPE, "dino"), "dino_judge"
         can = f"Ranks pictures of a personal subject above other artwork of its class with AUC {result.get('dino_same_subject_auc', 0):.3f} (mean over 16 subjects never seen)."
         by = result.get("dino_same_subject_auc_by_subject", {})
@@ -107,7 +108,7 @@ def judge_card(work: Path, name: str) -> str:
 
 def oracle_card(work: Path) -> str:
     """Returns the card of the oracle."""
-    result = _read(paths.weights() / "sticker-flow" / "oracle.txt").get("oracle_on_renderings", {})
+    result = _read("sticker-flow").get("oracle_on_renderings", {})
     seen = ", ".join(f"{a} {v:.1%}" for a, v in result.items()) or "not measured yet"
     return f"# oracle\n\nA small convolutional network with one head for each attribute, trained on labelled renderings, blurred and noised. It checks the models; it scores no method.\n\n{DATA}\n\n## Recipe\n\n{_recipe(oracle.RECIPE, 'oracle')}\nSeconds of training: {_seconds(work, 'oracle')}.\n\n## What it can do\n\nOn 500 held-out renderings: {seen}.\n\n## What it cannot do\n\nSay that a picture shows nothing it knows: it always names something.\n"
 
@@ -115,7 +116,7 @@ def oracle_card(work: Path) -> str:
 def write(work: Path) -> None:
     """Writes all cards."""
     weights = paths.weights()
-    (weights / "sticker-flow" / "README.md").write_text(flow_card(work, weights / "sticker-flow"), encoding="utf-8")
+    (weights / "sticker-flow" / "README.md").write_text(flow_card(work), encoding="utf-8")
     for name in ("clip-judge", "dino-judge"):
         (weights / name / "README.md").write_text(judge_card(work, name), encoding="utf-8")
     (weights / "oracle" / "README.md").write_text(oracle_card(work), encoding="utf-8")

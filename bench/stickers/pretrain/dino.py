@@ -1,14 +1,15 @@
 """The self-supervised judge: a ViT trained by self-distillation (DINO, Caron et al. 2021).
 
-It sees no caption and no label. Two views of a picture are two crops of it; in this world the
-renderer can also re-compose the same artwork on another background, the background augmentation
-of Ryali et al. 2021, so that features are about the subject and not about the scene.
+It sees no caption and no label. The renderer re-composes the same artwork on another background for
+the second view, the background augmentation of Ryali et al. 2021, so that features are about the
+subject and not about the scene. A contrastive term keeps near artworks apart (MoCo v3); chimeras of
+two sprites make artworks that no atlas holds, as the subjects it will judge are in none either.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -21,14 +22,14 @@ from torch.nn import functional as F
 
 from bench.stickers.pretrain.data import to_tensor
 from bench.stickers.pretrain.loop import Recipe, fit, plain_attention
-from bench.stickers.render import SIZE, render
-from bench.stickers.world import Scene, names, sample_scene
+from bench.stickers.render import SIZE, render, sprite, tint
+from bench.stickers.world import Scene, names, sample_scene, world
 
 if TYPE_CHECKING:
     from transformers import ViTModel
 
-RECIPE = Recipe("dino_judge", steps=800, batch=48, lr=8e-4, decay=0.6, seed=4, weight_decay=0.04)
-PROTOTYPES, STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 1024, 0.1, 0.05
+RECIPE = Recipe("dino_judge", steps=1000, batch=40, lr=8e-4, decay=0.6, seed=4, weight_decay=0.04)
+PROTOTYPES, STUDENT_TEMPERATURE, TEACHER_TEMPERATURE, CONTRAST_TEMPERATURE = 1024, 0.1, 0.05, 0.1
 
 
 def build() -> ViTModel:
@@ -59,25 +60,72 @@ class Network(nn.Module):
         return (z @ F.normalize(self.prototypes.weight.float(), dim=-1).T).float(), feature
 
 
-def view(scene: Scene, palette: np.ndarray, rng: np.random.Generator) -> Image.Image:
+@dataclass(frozen=True)
+class Thing:
+    """One artwork to recognize: a sprite in a palette, or a chimera of two, which no atlas holds."""
+
+    scene: Scene
+    body: Image.Image
+    palette: tuple[int, ...]
+
+
+def _cell(scene: Scene) -> Image.Image:
+    """Returns the subject's sprite on a square cell, coloured as the scene says."""
+    art = sprite(world()["styles"][scene.style][1], scene.subject)
+    art = art if scene.colour == "none" else tint(art, scene.colour)
+    cell = Image.new("RGBA", (SIZE, SIZE))
+    cell.paste(art, ((SIZE - art.width) // 2, (SIZE - art.height) // 2))
+    return cell
+
+
+def chimera(first: Scene, second: Scene, rng: np.random.Generator) -> Image.Image:
+    """Returns one sprite with a part of another pasted over: top or bottom, left or right."""
+    cell, other = _cell(first), _cell(second)
+    cut = int(rng.integers(24, 41))
+    box = [(0, 0, SIZE, cut), (0, cut, SIZE, SIZE), (0, 0, cut, SIZE), (cut, 0, SIZE, SIZE)][int(rng.integers(4))]
+    cell.paste(other.crop(box), box[:2])
+    return cell
+
+
+def things(rng: np.random.Generator, count: int) -> list[Thing]:
+    """Returns artworks of which every second one is near to the one before: the same sprite with another
+    part, in another art style or in another palette.
+    """
+    out: list[Thing] = []
+    for _ in range(count // 2):
+        first, second, third = (sample_scene(rng) for _ in range(3))
+        plain = tuple(int(i) for i in (rng.permutation(3) if rng.random() < 0.5 else np.arange(3)))
+        kind = rng.random()
+        if kind < 0.4:
+            pair = [Thing(first, chimera(first, s, rng), plain) for s in (second, third)]
+        elif kind < 0.8:
+            style = str(rng.choice([s for s in names("style") if s != first.style]))
+            pair = [Thing(s, _cell(s), plain) for s in (first, replace(first, style=style))]
+        else:
+            pair = [Thing(first, _cell(first), plain), Thing(first, chimera(first, second, rng), plain)]
+        out += pair
+    return out
+
+
+def view(thing: Thing, rng: np.random.Generator) -> Image.Image:
     """Returns one view: another background, place and accessory, a crop, a little colour jitter."""
     extra = str(rng.choice(names("accessory")[1:])) if rng.random() < 0.4 else "none"
-    place = str(rng.choice(names("scene")))
-    image = render(replace(scene, scene=place, accessory=extra, size=int(rng.integers(38, 50))).jittered(rng))
-    image = Image.fromarray(np.asarray(image)[..., palette])
-    if rng.random() < 0.7:
-        side = int(rng.integers(46, SIZE + 1))
+    place, size = str(rng.choice(names("scene"))), int(rng.integers(40, 49))
+    scene = replace(thing.scene, scene=place, accessory=extra, colour="none", size=size).jittered(rng)
+    body = Image.fromarray(np.asarray(thing.body)[..., [*thing.palette, 3]])
+    image = render(scene, art=body.crop(body.getchannel("A").getbbox()))
+    if rng.random() < 0.5:
+        side = int(rng.integers(52, SIZE + 1))
         x, y = rng.integers(0, SIZE - side + 1, size=2)
         image = image.crop((x, y, x + side, y + side)).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.85, 1.15))
-    return ImageEnhance.Contrast(image).enhance(rng.uniform(0.85, 1.15))
+    return ImageEnhance.Brightness(image).enhance(rng.uniform(0.9, 1.1))
 
 
-def spread(features: Tensor) -> Tensor:
-    """Returns the KoLeo regularizer (Sablayrolles et al. 2019): nearest features are pushed apart."""
-    z = F.normalize(features.float(), dim=-1)
-    distance = (z @ z.T).fill_diagonal_(-2).max(dim=1).values
-    return -torch.log((2 - 2 * distance).clamp(min=1e-6).sqrt()).mean()
+def contrast(one: Tensor, two: Tensor) -> Tensor:
+    """Returns the symmetric InfoNCE of two views' class tokens, as MoCo v3 (Chen et al. 2021) has it."""
+    logits = F.normalize(one, dim=-1) @ F.normalize(two, dim=-1).T / CONTRAST_TEMPERATURE
+    target = torch.arange(len(one))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 def train(work: Path) -> tuple[ViTModel, float]:
@@ -88,10 +136,8 @@ def train(work: Path) -> tuple[ViTModel, float]:
     both.register_buffer("centre", torch.zeros(PROTOTYPES))
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
-        scenes = [sample_scene(rng) for _ in range(RECIPE.batch)]
-        palettes = [rng.permutation(3) if rng.random() < 0.5 else np.arange(3) for _ in scenes]
-        views = [to_tensor([view(s, p, rng) for s, p in zip(scenes, palettes, strict=True)]) for _ in range(2)]
-        x = torch.cat(views)
+        batch = things(rng, RECIPE.batch)
+        x = torch.cat([to_tensor([view(t, rng) for t in batch]) for _ in range(2)])
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             target, _ = both["teacher"](x)
         with torch.autocast("cpu", torch.bfloat16):
@@ -100,7 +146,8 @@ def train(work: Path) -> tuple[ViTModel, float]:
         both.centre.lerp_(target.mean(dim=0), 0.1)
         told = F.log_softmax(logits / STUDENT_TEMPERATURE, dim=-1)
         swapped = torch.cat(teach.chunk(2)[::-1])
-        return -(swapped * told).sum(-1).mean() + 0.1 * sum(spread(f) for f in feature.chunk(2)) / 2
+        distill = -(swapped * told).sum(-1).mean()
+        return 0.5 * distill + contrast(*feature.float().chunk(2))
 
     @torch.no_grad()
     def follow(step: int) -> None:

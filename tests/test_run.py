@@ -1,0 +1,125 @@
+"""A whole run on the shipped models, made small: train, generate, score, record; again, and interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import checkpoint, workbench
+from bench.__main__ import main
+from bench.row import Row
+
+SMALL = [
+    "concept=racing_car", "model.steps=3", "protocol.seeds={concept: 2, class: 1, neighbour: 1, unrelated: 1, empty: 1}",
+]  # fmt: skip
+DREAMBOOTH = ["+method=dreambooth_lora", "method.steps=4", *SMALL]
+PURECC = ["+method=purecc", "method.extractor_steps=4", "method.steps=4", *SMALL]
+
+
+def run(args: list[str], root: Path) -> Row:
+    assert main([*args, f"root={root}"]) == 0
+    (path,) = root.glob(f"{args[0].split('=')[1]}/*/row.json")
+    return Row.model_validate_json(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
+    root = tmp_path_factory.mktemp("first")
+    return root, run(PURECC, root)
+
+
+def test_a_row_comes_out(first: tuple[Path, Row]) -> None:
+    root, row = first
+    assert row.status == "ok" and row.method == "purecc" and row.concept == "racing_car"
+    assert {"clip_i", "clip_t", "dino", "drift/empty", "delta_clip_t/class"} <= set(row.measured)
+    assert set(row.anchors) == {"none", "references"}
+    assert all(v.low <= v.value <= v.high for v in row.measured.values())
+    assert row.anchors["none"]["drift/class"].value == pytest.approx(0, abs=1e-6)
+    assert row.anchors["references"]["dino"].value > row.anchors["none"]["dino"].value
+    assert row.cost["steps"] == 8 and row.cost["parameters"] > 0
+    # stage 1: 4 steps of 2 samples; stage 2: two predictions with a gradient and two without
+    assert row.cost["grad_forward_images"] == 4 * 2 + 4 * 2 * 2 and row.cost["forward_images"] == 4 * 2 * 2
+    assert (root / "purecc").glob("*/report.html")
+
+
+def test_the_same_command_gives_the_same_row(first: tuple[Path, Row], tmp_path: Path) -> None:
+    again = run(PURECC, tmp_path)
+    assert again.digest() == first[1].digest()
+    assert run([*PURECC, "seed=1"], tmp_path / "other").digest() != again.digest()
+
+
+def test_a_third_time_nothing_is_computed(first: tuple[Path, Row], capsys: pytest.CaptureFixture[str],
+                                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr("bench.run._load_backbone", lambda plan: pytest.fail("the model was loaded"))
+    root, _ = first
+    assert main([*PURECC, f"root={root}"]) == 0
+    assert "already" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_continues_to_the_same_row(
+    first: tuple[Path, Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in stage 1, in stage 2 and while drawing; each time issued again."""
+    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
+    original = workbench.Workbench.batch
+    for stage, step in (("extractor", 2), ("student", 3)):
+
+        def stop(
+            self: workbench.Workbench, s: str, k: int, size: int, at: tuple[str, int] = (stage, step)
+        ) -> workbench.Batch:
+            if (s, k) == at:
+                raise KeyboardInterrupt
+            return original(self, s, k, size)
+
+        monkeypatch.setattr(workbench.Workbench, "batch", stop)
+        assert main([*PURECC, f"root={tmp_path}"]) == 130
+        assert not list(tmp_path.glob("purecc/*"))
+    monkeypatch.setattr(workbench.Workbench, "batch", original)
+
+    from bench.backbone.sd3 import SD3
+
+    sample, calls = SD3.sample, []
+
+    def stop_drawing(self: SD3, *args: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return sample(self, *args)
+
+    monkeypatch.setattr(SD3, "sample", stop_drawing)
+    assert main([*PURECC, f"root={tmp_path}"]) == 130
+    monkeypatch.setattr(SD3, "sample", sample)
+    assert run(PURECC, tmp_path).digest() == first[1].digest()
+
+
+def test_methods_share_the_base_models_pictures(first: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    root, _ = first
+    before = sorted(p.name for p in (root / "store" / "base").glob("*"))
+    row = run(DREAMBOOTH, root)
+    assert sorted(p.name for p in (root / "store" / "base").glob("*")) == before
+    assert row.anchors == first[1].anchors
+
+
+def test_the_untouched_model_is_its_own_anchor(first: tuple[Path, Row]) -> None:
+    row = run(["+method=none", *SMALL], first[0])
+    for name, value in row.measured.items():
+        assert value.value == pytest.approx(row.anchors["none"][name].value, abs=1e-6), name
+
+
+def test_a_diverged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
+    args = ["+method=dreambooth_lora", "method.lr=1e18", "method.steps=6", *SMALL, f"root={tmp_path}"]
+    assert main(args) == 1
+    (path,) = tmp_path.glob("dreambooth_lora/*/row.json")
+    row = Row.model_validate_json(path.read_text())
+    assert row.status == "diverged" and "dreambooth" in row.reason and not row.measured
+    assert json.loads((path.parent / "log.json").read_text())
+
+
+def test_a_method_outside_its_task_is_refused_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["+method=purecc", "concept=erase_cat", f"root={tmp_path}"]) == 2
+    assert "erase" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
