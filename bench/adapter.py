@@ -38,6 +38,11 @@ class Adapter:
     log: dict[str, list[float]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to put on the model."""
+        return not self.lora and self.token is None
+
     def save(self, folder: Path) -> None:
         """Writes the adapter; a LoRA goes into the file `load_lora_weights` of stock diffusers reads."""
         from safetensors.torch import save_file

@@ -94,6 +94,13 @@ def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> d
     return fields | {k: v for k, v in table.items() if k not in named}
 
 
+def _judge(path: str) -> str:
+    """Returns a judge's fingerprint, its files checked."""
+    folder = resolve(path)
+    check_files(folder)
+    return fingerprint(folder)
+
+
 def _stages(
     config: dict[str, Any], target: str, fields: dict[str, Any], model_folder: Path, concept: Concept, cells: PromptGrid
 ) -> dict[str, dict[str, Any]]:
@@ -115,7 +122,7 @@ def _stages(
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
     base = {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
     generate = {"train": key_of(train), "sampler": sampler, "grid": prompts}
-    encoders = {slot: fingerprint(resolve(e["path"])) for slot, e in config["dataset"]["encoders"].items()}
+    encoders = {slot: _judge(e["path"]) for slot, e in config["dataset"]["encoders"].items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {"images": key_of(generate), "base": key_of(base), "encoders": encoders, "metrics": metrics}
     return {"train": train, "base": base, "generate": generate, "score": score}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,11 +90,16 @@ class _Lazily:
 
 
 def _load_backbone(plan: Plan) -> Backbone:
+    model = plan.config["model"]
+    return _resident(model["family"], plan.model_folder, model["max_sequence_length"])
+
+
+@functools.lru_cache(maxsize=1)  # the jobs of a sweep share one loaded model
+def _resident(family: str, folder: Path, max_sequence_length: int) -> Backbone:
     from bench import backbone
 
-    model = plan.config["model"]
-    log.info("loading %s", plan.model_folder)
-    return backbone.load(model["family"], plan.model_folder, model["max_sequence_length"])
+    log.info("loading %s", folder)
+    return backbone.load(family, folder, max_sequence_length)
 
 
 def _train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
@@ -153,12 +160,15 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
     if not store.has("base", plan.keys["base"]):
         with store.make("base", plan.keys["base"], {"model": model["name"]}) as folder:
             generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
-    if not store.has("generate", plan.keys["generate"]):
-        adapter = load_adapter(plan, store)
-        with (
-            store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder,
-            adapter.applied(backbone()),
-        ):
+    if store.has("generate", plan.keys["generate"]):
+        return
+    adapter = load_adapter(plan, store)
+    with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder:
+        if adapter.empty:  # asked in plain words, the untouched model makes the base model's pictures
+            for path in sorted(store.path("base", plan.keys["base"]).glob("*.png")):
+                shutil.copy2(path, folder / path.name)
+            return
+        with adapter.applied(backbone()):
             generate(backbone(), plan.grid, folder, complete=True, label=f"customized, {plan.method}", **options)
 
 

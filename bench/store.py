@@ -29,6 +29,10 @@ def write_text(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 class Store:
     """A folder of stage outputs, `<root>/store/<stage>/<key>`."""
 
@@ -40,16 +44,16 @@ class Store:
         return self.root / "store" / stage / key
 
     def has(self, stage: str, key: str) -> bool:
-        """Returns whether a stage is done and everything it wrote is still there."""
+        """Returns whether a stage is done and everything it wrote is still there, unchanged."""
         done = self.path(stage, key) / DONE
         if not done.is_file():
             return False
         try:
-            sizes: dict[str, int] = json.loads(done.read_text())["files"]
+            sums: dict[str, str] = json.loads(done.read_text())["files"]
         except (ValueError, KeyError, TypeError):
             return False  # done.json itself is damaged
         folder = done.parent
-        return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+        return all((folder / name).is_file() and _checksum(folder / name) == sum_ for name, sum_ in sums.items())
 
     @contextmanager
     def make(self, stage: str, key: str, about: dict[str, Any]) -> Iterator[Path]:
@@ -73,7 +77,7 @@ class Store:
                 return
             yield partial
             written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name != DONE]
-            files = {str(p.relative_to(partial)): p.stat().st_size for p in written}
+            files = {str(p.relative_to(partial)): _checksum(p) for p in written}
             (partial / DONE).write_text(json.dumps({"about": about, "files": files}, indent=1, default=str))
             if final.exists():  # damaged: something it wrote is gone
                 final.rename(final.with_name(f"{key}.damaged-{time.time_ns()}"))

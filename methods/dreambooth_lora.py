@@ -29,8 +29,9 @@ class DreamBoothLora:
         lr: of the factors.
         steps: optimizer steps.
         batch_size: samples a step.
-        learn_token: whether the placeholder's embedding rows train too; else it is read as the class word,
-            and the LoRA is all there is, loadable by stock diffusers.
+        learn_token: whether the placeholder gets embedding rows of its own. Else it is the rare identifier
+            that the tokenizer makes of its text, as DreamBooth's `sks`: the LoRA is all there is, and stock
+            diffusers loads it.
         token_lr: of the rows.
     """
 

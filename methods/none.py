@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Untouched:
-    """Trains nothing. The concept's placeholder is read as the class word it stands beside."""
+    """Trains nothing; it is asked in plain words, without the concept's placeholder."""
 
     tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "erase", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:
-        """Returns an empty adapter: the model is asked in plain words."""
+        """Returns an empty adapter."""
         return Adapter(base=workbench.model)

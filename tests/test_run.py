@@ -11,9 +11,8 @@ from bench import checkpoint, workbench
 from bench.__main__ import main
 from bench.row import Row
 
-SMALL = [
-    "concept=racing_car", "model.steps=3", "protocol.seeds={concept: 2, class: 1, neighbour: 1, unrelated: 1, empty: 1}",
-]  # fmt: skip
+SEEDS = "protocol.seeds={concept: 2, class: 1, neighbour: 1, unrelated: 1, empty: 1}"
+SMALL = ["concept=racing_car", "model.steps=3", SEEDS]
 DREAMBOOTH = ["+method=dreambooth_lora", "method.steps=4", *SMALL]
 PURECC = ["+method=purecc", "method.extractor_steps=4", "method.steps=4", *SMALL]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,7 +27,7 @@ class SD3(Backbone):
         super().__init__(pipe)
         self.max_sequence_length = max_sequence_length
         self.encoders = [pipe.text_encoder, pipe.text_encoder_2]
-        self.tokenizers = [pipe.tokenizer, pipe.tokenizer_2]
+        self._plain = [copy.deepcopy(t) for t in (pipe.tokenizer, pipe.tokenizer_2)]
         self.switches = [RowSwitch(e.get_input_embeddings(), i) for i, e in enumerate(self.encoders)]
         self._kept: dict[str, PromptEmbeds] = {}
         self._slots: Tensor | None = None
@@ -48,6 +49,16 @@ class SD3(Backbone):
     def denoiser(self) -> Any:
         """The transformer."""
         return self.pipe.transformer
+
+    @property
+    def tokenizers(self) -> list[Any]:
+        """The tokenizers of both towers; placeholders are added to them as they are used."""
+        return [self.pipe.tokenizer, self.pipe.tokenizer_2]
+
+    def clear(self) -> None:
+        """Takes everything off again; a placeholder's text is then read as any other text."""
+        super().clear()
+        self.pipe.tokenizer, self.pipe.tokenizer_2 = (copy.deepcopy(t) for t in self._plain)
 
     # --- prompts -------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SD3Transformer2DModel
     from transformers import CLIPTokenizer
 
-RECIPE = Recipe("flow", steps=14_000, batch=32, lr=1e-3, decay=0.2, ema=0.9995, seed=3)
+RECIPE = Recipe("flow", steps=9_200, batch=32, lr=1e-3, decay=0.2, ema=0.9995, seed=3)
 SCENES = 40_000
 UNCONDITIONAL = 0.1
 

@@ -6,6 +6,7 @@ precision, as ordinary diffusers, transformers and open_clip folders.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench import paths
+from bench.errors import BenchError
 from bench.stickers.pretrain import cards, clip, dino, flow, oracle, vae
 from bench.stickers.pretrain import tokenizer as tok
 
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger("bench.pretrain")
+
+
+def needed(path: Path, part: str) -> Path:
+    """Returns the result of an earlier part.
+
+    Raises:
+        BenchError: it was not made yet.
+    """
+    if not path.exists():
+        raise BenchError(f"{path}: not there yet; python -m bench pretrain {part} makes it")
+    return path
 
 
 def note_seconds(work: Path, part: str, seconds: float) -> None:
@@ -43,7 +56,7 @@ def load_vae(work: Path) -> AutoencoderKL:
     """Loads the trained autoencoder from the work folder."""
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL.from_pretrained(work / "vae").eval()
+    return AutoencoderKL.from_pretrained(needed(work / "vae", "vae")).eval()
 
 
 def make_clip(work: Path) -> None:
@@ -51,13 +64,20 @@ def make_clip(work: Path) -> None:
     model, seconds = clip.train_pair(work, tok.train(work / "tokenizer"))
     torch.save(model.state_dict(), work / "pair.pt")
     note_seconds(work, "clip", seconds)
+    export_vision(model)
+
+
+def export_vision(pair: clip.Pair) -> None:
+    """Writes the pair's image tower, which the pipeline itself has no use for."""
+    folder = paths.weights() / "clip-pair-vision"
+    copy.deepcopy(pair.vision).half().save_pretrained(folder)
 
 
 def load_pair(work: Path) -> clip.Pair:
     """Loads the trained pair from the work folder."""
     tokenizer = tok.train(work / "tokenizer")
     pair = clip.Pair(len(tokenizer), tokenizer.eos_token_id)
-    pair.load_state_dict(torch.load(work / "pair.pt", weights_only=True))
+    pair.load_state_dict(torch.load(needed(work / "pair.pt", "clip"), weights_only=True))
     return pair.eval()
 
 
