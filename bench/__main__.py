@@ -45,7 +45,7 @@ def usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line. Returns the exit code."""
     args = sys.argv[1:] if argv is None else argv
-    if not args or args[0] in ("-h", "--help", "help"):
+    if not args or args[0] == "help" or (("=" in args[0] or args[0].startswith("-")) and {"-h", "--help"} & set(args)):
         sys.stdout.write(usage() + "\n")
         return 0
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

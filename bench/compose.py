@@ -44,8 +44,7 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
     if "method" not in config:
         names = sorted(p.stem for p in (paths.shipped("conf") / "method").glob("*.yaml"))
         raise BenchError(f"no method given; +method=NAME with one of {', '.join(names)} would be right")
-    check(config)
-    return config | {"_given": list(overrides)}, str(method)
+    return check(config) | {"_given": list(overrides)}, str(method)
 
 
 def _one_line(error: Exception) -> str:
@@ -85,9 +84,11 @@ def run_command(args: list[str]) -> int:
     """Runs one composition, or every one of a sweep in turn. Returns the exit code."""
     from bench import show
     from bench.plan import make
-    from bench.run import run
+    from bench.run import preflight, run
 
     plans = [make(*compose(overrides)) for overrides in expand(args)]  # all are checked before the first starts
+    for plan in plans:
+        preflight(plan)
     code = 0
     for plan in plans:
         row, there = run(plan)

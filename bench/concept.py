@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 
@@ -82,6 +82,13 @@ def load(dataset: Path, name: str) -> Concept:
         raise BenchError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         raise BenchError(f"{path}: not a YAML mapping: {str(error).splitlines()[0]}") from None
+    if concept.name != path.parent.name:
+        raise BenchError(
+            f"{path}: name: {concept.name!r}; the name of its folder, {path.parent.name!r}, would be right"
+        )
+    silent = [r.image for r in concept.references if concept.token not in r.complete]
+    if silent:
+        raise BenchError(f"{path}: the complete caption of {silent[0]} does not name the token {concept.token}")
     for image in concept.image_paths():
         _check_picture(image)
     return concept
@@ -191,9 +198,11 @@ def load_templates(dataset: Path) -> dict[str, Any]:
         templates = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(templates, dict):
-        raise BenchError(f"{path}: not a mapping of channels to lists of templates")
-    return templates
+    try:
+        return TypeAdapter(dict[str, list[str]]).validate_python(templates)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise BenchError(f"{path}: {where or 'it'} is not right; a mapping of channels to lists of texts is") from None
 
 
 def _nouns(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from bench.errors import BenchError
+
+NAME = r"^[\w.-]+$"  # names become folders
 
 
 class _Strict(BaseModel):
@@ -16,7 +18,7 @@ class _Strict(BaseModel):
 class ModelConfig(_Strict):
     """`conf/model`: a diffusers folder and how it is sampled."""
 
-    name: str
+    name: str = Field(pattern=NAME)
     family: Literal["flow"]
     path: str
     max_sequence_length: NonNegativeInt
@@ -46,7 +48,7 @@ class ProtocolConfig(_Strict):
 
     name: str
     seeds: dict[str, NonNegativeInt]
-    metrics: list[str]
+    metrics: list[str] = Field(min_length=1)
 
 
 class RunConfig(BaseModel):
@@ -69,13 +71,13 @@ def first_error(error: ValidationError) -> str:
     return f"{'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}"
 
 
-def check(config: dict[str, Any]) -> None:
-    """Checks a composed configuration.
+def check(config: dict[str, Any]) -> dict[str, Any]:
+    """Checks a composed configuration and returns it with every value of its type (`seed=1.0` is 1).
 
     Raises:
         BenchError: a value is wrong.
     """
     try:
-        RunConfig.model_validate({k: v for k, v in config.items() if not k.startswith("_")})
+        return RunConfig.model_validate({k: v for k, v in config.items() if not k.startswith("_")}).model_dump()
     except ValidationError as error:
         raise BenchError(first_error(error)) from None

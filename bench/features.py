@@ -82,7 +82,9 @@ class Dino:
         if self._parts is None:
             from transformers import ViTImageProcessor, ViTModel
 
-            model = ViTModel.from_pretrained(self.folder, local_files_only=True, add_pooling_layer=False)
+            model = ViTModel.from_pretrained(
+                self.folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False
+            )
             self._parts = model.float().eval(), ViTImageProcessor.from_pretrained(self.folder)
         model, processor = self._parts
         with torch.no_grad():

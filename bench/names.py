@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def resolve_name(target: str, field: str) -> Any:
 
 
 def source_file(target: str, field: str) -> Path:
-    """Returns the file a dotted name lives in, without importing it.
+    """Returns the file a dotted name lives in; its module itself is not imported.
 
     Raises:
         BenchError: there is no such module.
@@ -40,7 +42,7 @@ def source_file(target: str, field: str) -> Path:
         spec = importlib.util.find_spec(module) if module else None
     except (ImportError, ValueError):
         spec = None
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not spec.has_location:
         raise BenchError(f"{field}={target}: no module {module!r} is installed")
     return Path(spec.origin)
 
@@ -48,3 +50,19 @@ def source_file(target: str, field: str) -> Path:
 def source_hash(target: str, field: str) -> str:
     """Returns a hash of that file: a changed method or metric is another one."""
     return hashlib.sha256(source_file(target, field).read_bytes()).hexdigest()
+
+
+def code_of(*parts: str) -> str:
+    """Returns a hash of files and folders of the harness: a stage's output depends on the code that made it."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    for part in parts:
+        path = root / part
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def libraries() -> dict[str, str]:
+    """Returns the versions of the libraries that pictures and features depend on."""
+    return {p: metadata.version(p) for p in ("torch", "diffusers", "transformers", "peft", "open_clip_torch", "pillow")}

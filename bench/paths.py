@@ -9,8 +9,8 @@ _PACKAGE = Path(__file__).parent
 
 def shipped(name: str) -> Path:
     """Returns the folder `conf`, `datasets` or `leaderboards`, beside the checkout or in the wheel."""
-    checkout = _PACKAGE.parent
-    return checkout / name if (checkout / "pyproject.toml").exists() else _PACKAGE / "_shipped" / name
+    in_wheel = _PACKAGE / "_shipped" / name
+    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / name
 
 
 def stickers() -> Path:

@@ -11,7 +11,7 @@ from bench.backbone.files import check_files, fingerprint, resolve
 from bench.concept import Concept, PromptGrid, grid, load_templates
 from bench.concept import load as load_concept
 from bench.errors import BenchError
-from bench.names import source_hash
+from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
 
 DTYPE = "float32"
@@ -70,7 +70,10 @@ def make(config: dict[str, Any], method: str) -> Plan:
         BenchError: something in it cannot be met.
     """
     fields = dict(config["method"])
-    target, tuned_table = fields.pop("_target_"), fields.pop("tuned", {}) or {}
+    target, tuned_table = fields.pop("_target_", None), fields.pop("tuned", {}) or {}
+    if not isinstance(target, str):
+        raise BenchError("method._target_ is missing; the dotted name of a method's class would be right")
+    method = method or target.rpartition(".")[2]
     model = config["model"]
     tuned = config["tuned"] != "none" and model["name"] in tuned_table
     if tuned:
@@ -108,6 +111,8 @@ def _stages(
     model = config["model"]
     weights = fingerprint(model_folder)
     train = {
+        "code": code_of("workbench.py", "adapter.py", "backbone"),
+        "libraries": libraries(),
         "method": fields,
         "target": target,
         "source": source_hash(target, "method._target_"),
@@ -120,9 +125,18 @@ def _stages(
     sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
     prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
-    base = {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
-    generate = {"train": key_of(train), "sampler": sampler, "grid": prompts}
+    drawing = {"code": code_of("generate.py", "backbone"), "libraries": libraries()}
+    base = drawing | {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
+    generate = drawing | {"train": key_of(train), "sampler": sampler, "grid": prompts}
     encoders = {slot: _judge(e["path"]) for slot, e in config["dataset"]["encoders"].items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
-    score = {"images": key_of(generate), "base": key_of(base), "encoders": encoders, "metrics": metrics}
+    score = {
+        "code": code_of("features.py", "score.py", "metric.py", "stats.py", "row.py"),
+        "libraries": libraries(),
+        "named": [config["dataset"], config["protocol"]["name"]],
+        "images": key_of(generate),
+        "base": key_of(base),
+        "encoders": encoders,
+        "metrics": metrics,
+    }
     return {"train": train, "base": base, "generate": generate, "score": score}

@@ -14,6 +14,8 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "open_clip_torch", "nu
 
 def _git(*words: str) -> str:
     root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return ""  # installed: the repository around it, if any, is another one
     try:
         out = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=5)  # noqa: S603, S607
     except (OSError, subprocess.SubprocessError):

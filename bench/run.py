@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.backbone.files import fingerprint
 from bench.config import first_error
 from bench.errors import BenchError, Diverged
 from bench.metric import load_metrics
@@ -19,7 +21,7 @@ from bench.names import resolve_name
 from bench.plan import Plan
 from bench.provenance import provenance
 from bench.row import Row
-from bench.store import Store, write_text
+from bench.store import DONE, Store, write_text
 
 if TYPE_CHECKING:
     from bench.adapter import Adapter
@@ -40,8 +42,7 @@ def run(plan: Plan) -> tuple[Row, bool]:
     there = _finished(plan)
     if there is not None:
         return there, True
-    instantiate(plan)  # what is wrong is said before anything is loaded or written
-    load_metrics(plan.config["protocol"]["metrics"])
+    preflight(plan)
     store = Store(Path(plan.config["root"]))
     backbone = _Lazily(lambda: _load_backbone(plan))
     try:
@@ -63,6 +64,29 @@ def run(plan: Plan) -> tuple[Row, bool]:
     return row, False
 
 
+def preflight(plan: Plan) -> None:
+    """Checks what planning alone cannot, before anything is loaded or written; a finished run needs none.
+
+    Raises:
+        BenchError: the method, a metric, a judge or the grid does not fit.
+    """
+    if _finished(plan) is not None:
+        return
+    instantiate(plan)
+    encoders = plan.config["dataset"]["encoders"]
+    for m in load_metrics(plan.config["protocol"]["metrics"]):
+        if m.needs not in encoders:
+            known = ", ".join(encoders)
+            raise BenchError(f"dataset.encoders: metric {m.name} needs one named {m.needs}; there are {known}")
+    if not plan.grid.cells:
+        raise BenchError("protocol.seeds: no channel gets a picture; one at least would be right")
+    root = plan.config["root"]
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(f"root={root}: {error.strerror}; a folder that can be written would be right") from None
+
+
 def _finished(plan: Plan) -> Row | None:
     """Returns the row of this very run if it is there and readable; a failed run is tried again."""
     path = plan.folder / "row.json"
@@ -73,7 +97,7 @@ def _finished(plan: Plan) -> Row | None:
     except ValueError:
         log.warning("%s cannot be read; recording it again", path)
         return None
-    return None if row.status == "failed" else row
+    return None if row.status == "failed" or row.fingerprints != _fingerprints(plan) else row
 
 
 class _Lazily:
@@ -91,11 +115,11 @@ class _Lazily:
 
 def _load_backbone(plan: Plan) -> Backbone:
     model = plan.config["model"]
-    return _resident(model["family"], plan.model_folder, model["max_sequence_length"])
+    return _resident(model["family"], plan.model_folder, model["max_sequence_length"], fingerprint(plan.model_folder))
 
 
 @functools.lru_cache(maxsize=1)  # the jobs of a sweep share one loaded model
-def _resident(family: str, folder: Path, max_sequence_length: int) -> Backbone:
+def _resident(family: str, folder: Path, max_sequence_length: int, weights: str) -> Backbone:
     from bench import backbone
 
     log.info("loading %s", folder)
@@ -116,7 +140,7 @@ def _train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
             method.train(bench, plan.concept).save(folder)
         finally:
             backbone().clear()
-        checkpoint.discard()
+    checkpoint.discard()
 
 
 def instantiate(plan: Plan) -> Any:
@@ -128,6 +152,12 @@ def instantiate(plan: Plan) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     cls = resolve_name(plan.target, "method._target_")
+    if not dataclasses.is_dataclass(cls) or not all(hasattr(cls, a) for a in ("train", "tasks", "families")):
+        raise BenchError(f"method._target_={plan.target}: a dataclass with train, tasks and families would be right")
+    known = [f.name for f in dataclasses.fields(cls)]
+    unknown = [k for k in plan.hyperparameters if k not in known]
+    if unknown:
+        raise BenchError(f"method {plan.method} has no field {unknown[0]!r}; it has {', '.join(known) or 'none'}")
     try:
         method = TypeAdapter(cls).validate_python(plan.hyperparameters)
     except ValidationError as error:
@@ -165,8 +195,9 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
     adapter = load_adapter(plan, store)
     with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder:
         if adapter.empty:  # asked in plain words, the untouched model makes the base model's pictures
-            for path in sorted(store.path("base", plan.keys["base"]).glob("*.png")):
-                shutil.copy2(path, folder / path.name)
+            for path in sorted(store.path("base", plan.keys["base"]).glob("*.*")):
+                if path.name != DONE:
+                    shutil.copy2(path, folder / path.name)
             return
         with adapter.applied(backbone()):
             generate(backbone(), plan.grid, folder, complete=True, label=f"customized, {plan.method}", **options)
@@ -195,6 +226,10 @@ def _record(plan: Plan, store: Store) -> Row:
     return _row(plan, "ok", measured=values["model"], anchors=anchors, cost=adapter.cost)
 
 
+def _fingerprints(plan: Plan) -> dict[str, str]:
+    return plan.keys | {"concept_content": plan.concept.fingerprint()[:16]}
+
+
 def _row(plan: Plan, status: Literal["ok", "diverged", "failed"], **fields: Any) -> Row:
     c = plan.config
     made = {"command": f"python -m bench {shlex.join(c['_given'])}", "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
@@ -209,7 +244,7 @@ def _row(plan: Plan, status: Literal["ok", "diverged", "failed"], **fields: Any)
         seed=c["seed"],
         hyperparameters=plan.hyperparameters,
         tuned=plan.tuned,
-        fingerprints=plan.keys | {"concept_content": plan.concept.fingerprint()[:16]},
+        fingerprints=_fingerprints(plan),
         provenance=provenance() | made,
         **fields,
     )

@@ -28,11 +28,12 @@ def oracle(args: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m bench oracle", description=oracle.__doc__)
     parser.add_argument("model", nargs="?", default="sticker-flow", help="a model of conf/model")
     parser.add_argument("--captions", type=int, default=500)
+    parser.add_argument("--usual", action="store_true", help="captions as training drew them, not held-out ones")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of the first 64 here")
     options = parser.parse_args(args)
     from bench.stickers.check import check_model
 
-    check_model(options.model, options.captions, options.sheet)
+    check_model(options.model, options.captions, options.sheet, options.usual)
     return 0
 
 

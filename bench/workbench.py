@@ -80,7 +80,7 @@ class Workbench:
         }
         self._latents = torch.zeros(0)
         if concept.references:
-            images = [Image.open(p).convert("RGB") for p in concept.image_paths()]
+            images = [Image.open(p) for p in concept.image_paths()]
             self._latents = backbone.encode_images(images)
 
     # --- what can be trained -------------------------------------------------------------------
@@ -191,6 +191,8 @@ class Workbench:
                 begun = time.monotonic()
                 self._checkpoint.keep(stage, step + 1, trained, optimizer, self._curves, self._cost)
         self._cost["seconds"] += time.monotonic() - begun
+        if not all(bool(torch.isfinite(p).all()) for p in trained):
+            raise Diverged(f"{stage}: the last step left weights that are not finite", self._curves)
         if first < steps:
             self._checkpoint.keep(stage, steps, trained, optimizer, self._curves, self._cost)
 

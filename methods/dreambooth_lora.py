@@ -1,7 +1,4 @@
-"""DreamBooth (Ruiz et al. 2023) on LoRA factors, as diffusers' own scripts train it.
-
-With `prior_weight` 0 there is no prior preservation.
-"""
+"""DreamBooth (Ruiz et al. 2023) on LoRA factors, as diffusers' own scripts train it, without prior preservation."""
 
 from __future__ import annotations
 

@@ -180,6 +180,14 @@ def test_noise_is_rectified_flow(flow: Backbone) -> None:
     torch.testing.assert_close(x_t - t[:, None, None, None] * target, x_0)
 
 
+def test_a_photo_of_any_size_is_cut_to_the_models_square(flow: Backbone) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8))
+    square = photo.resize((64, 64))
+    latents = flow.encode_images([photo, square])
+    assert latents.shape == (2, 8, 16, 16)
+    torch.testing.assert_close(latents[1:], flow.encode_images([square]))  # a 64×64 picture is taken as it is
+
+
 def test_an_unknown_name_is_an_error(flow: Backbone) -> None:
     with pytest.raises(BenchError, match="nothing named"), flow.using(["ghost"]):
         pass

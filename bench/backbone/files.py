@@ -29,7 +29,12 @@ def check_files(folder: Path) -> None:
     Raises:
         BenchError: a file is truncated or not a safetensors file.
     """
-    for path in sorted(folder.rglob("*.safetensors")):
+    files = sorted(folder.rglob("*.safetensors"))
+    if not files:
+        raise BenchError(
+            f"{folder}: no .safetensors file in it; a diffusers, transformers or open_clip folder has some"
+        )
+    for path in files:
         size = path.stat().st_size
         with path.open("rb") as f:
             head = f.read(8)

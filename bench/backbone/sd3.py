@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from bench.backbone.base import Backbone, PromptEmbeds
 from bench.backbone.token import ConceptToken, RowSwitch
 from bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 class SD3(Backbone):
@@ -42,7 +40,7 @@ class SD3(Backbone):
         absent: dict[str, Any] = (
             {} if (path / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
         )
-        pipe = StableDiffusion3Pipeline.from_pretrained(path, local_files_only=True, **absent)
+        pipe = StableDiffusion3Pipeline.from_pretrained(path, local_files_only=True, use_safetensors=True, **absent)
         return cls(pipe.to(torch.float32), max_sequence_length)
 
     @property
@@ -190,8 +188,11 @@ class SD3(Backbone):
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Returns the scaled latents (n, C, h, w) of pictures."""
-        x = self.pipe.image_processor.preprocess(list(images))
+        """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
+        side = self.denoiser.config.sample_size * self.pipe.vae_scale_factor
+        upright = [ImageOps.exif_transpose(i).convert("RGB") for i in images]
+        square = [ImageOps.fit(i, (side, side), Image.Resampling.LANCZOS) for i in upright]
+        x = self.pipe.image_processor.preprocess(square)
         z = self.pipe.vae.encode(x).latent_dist.mean
         return (z - self.pipe.vae.config.shift_factor) * self.pipe.vae.config.scaling_factor
 

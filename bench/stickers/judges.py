@@ -9,22 +9,31 @@ import numpy as np
 
 from bench import paths
 from bench.features import Dino, OpenClip
-from bench.stickers.check import keep
+from bench.stickers.check import content, keep
 from bench.stickers.render import render
 from bench.stickers.world import Scene, caption, names, sample_scene, world
 
 HELD_OUT_SEED = 990_002
 
 
+def _seen_by_clip() -> set[tuple[str, ...]]:
+    """Returns the contents of every picture the CLIP judge was trained on."""
+    from bench.stickers.pretrain.clip import JUDGE
+    from bench.stickers.pretrain.data import hard_batch
+
+    return {content(s) for step in range(JUDGE.steps) for s in hard_batch(JUDGE.rng(step), JUDGE.batch)}
+
+
 def retrieval(judge: OpenClip, groups: int = 10, size: int = 100) -> float:
     """Returns how often a rendering's own caption scores highest among `size` captions."""
-    rng = np.random.default_rng(HELD_OUT_SEED)
+    rng, seen = np.random.default_rng(HELD_OUT_SEED), _seen_by_clip()
     hits = []
     for _ in range(groups):
         scenes: dict[str, Scene] = {}
         while len(scenes) < size:
             scene = sample_scene(rng)
-            scenes[caption(scene)] = scene
+            if content(scene) not in seen:
+                scenes[caption(scene)] = scene
         image, text = judge.images([render(s) for s in scenes.values()]), judge.texts(list(scenes))
         hits.append((image @ text.T).argmax(1) == np.arange(size))
     return float(np.concatenate(hits).mean())

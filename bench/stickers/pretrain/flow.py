@@ -6,6 +6,7 @@ where training them jointly with the denoiser had not in an hour.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +22,15 @@ from bench.stickers.pretrain import tokenizer as tok
 from bench.stickers.pretrain.clip import PROJECTION, Pair
 from bench.stickers.pretrain.data import pictures
 from bench.stickers.pretrain.loop import Recipe, fit, plain_attention
-from bench.stickers.world import loose_caption, sample_scene
+from bench.stickers.world import Scene, loose_caption, sample_scene
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SD3Transformer2DModel
     from transformers import CLIPTokenizer
 
-RECIPE = Recipe("flow", steps=9_200, batch=32, lr=1e-3, decay=0.2, ema=0.9995, seed=3)
+RECIPE = Recipe("flow", steps=10_800, batch=32, lr=1e-3, decay=0.25, ema=0.9995, seed=3)
 SCENES = 40_000
+CHUNK = 100  # scenes drawn from one seed
 UNCONDITIONAL = 0.1
 
 
@@ -74,18 +76,26 @@ def embed(pair: Pair, tokenizer: CLIPTokenizer, captions: list[str]) -> tuple[Te
     return torch.cat([o.hidden_states[-2] for o in outs], -1), torch.cat([o.text_embeds for o in outs], -1)
 
 
+def chunk(start: int) -> tuple[list[Scene], np.random.Generator]:
+    """Returns one chunk of the training scenes, and the generator that words their captions."""
+    rng = np.random.default_rng([RECIPE.seed, 1, start])
+    return [sample_scene(rng) for _ in range(CHUNK)], rng
+
+
 @torch.no_grad()
 def prepare(vae: AutoencoderKL, pair: Pair, tokenizer: CLIPTokenizer, work: Path) -> Data:
     """Encodes the training set once; kept in `work` for the next session."""
     from safetensors.torch import load_file, save_file
 
-    path = work / "flow_data.safetensors"
+    made_of = hashlib.sha256(f"{SCENES}-{RECIPE.seed}".encode())
+    for weights in (*vae.state_dict().values(), *pair.state_dict().values()):
+        made_of.update(weights.numpy().tobytes())
+    path = work / f"flow_data-{made_of.hexdigest()[:12]}.safetensors"
     if path.exists():
         return Data(**load_file(path))
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for start in track(range(0, SCENES, 100), "encoding", SCENES // 100):
-        rng = np.random.default_rng([RECIPE.seed, 1, start])
-        scenes = [sample_scene(rng) for _ in range(100)]
+    for start in track(range(0, SCENES, CHUNK), "encoding", SCENES // CHUNK):
+        scenes, rng = chunk(start)
         z = vae.encode(pictures(scenes)).latent_dist.mean
         z = (z - vae.config.shift_factor) * vae.config.scaling_factor
         prompts, pooled = embed(pair, tokenizer, [loose_caption(s, rng) for s in scenes])
@@ -96,7 +106,8 @@ def prepare(vae: AutoencoderKL, pair: Pair, tokenizer: CLIPTokenizer, work: Path
         "prompts": torch.cat([*(p[1] for p in parts), empty.half()]),
         "pooled": torch.cat([*(p[2] for p in parts), empty_pooled.half()]),
     }
-    save_file(data, path)
+    save_file(data, path.with_suffix(".partial"))
+    path.with_suffix(".partial").replace(path)
     return Data(**data)
 
 

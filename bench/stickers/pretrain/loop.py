@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
 from bench.progress import track
 
 log = logging.getLogger("bench.pretrain")
@@ -63,6 +64,20 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.99), fused=True)
 
 
+def _resume(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> tuple[dict[str, Tensor], int, float]:
+    """Fills in a checkpoint. Returns the averaged weights, the step to go on from and the seconds spent."""
+    state = torch.load(path, weights_only=True)
+    fixed = ("batch", "lr", "warmup", "weight_decay", "ema", "clip", "seed")
+    if any(state["recipe"][f] != getattr(recipe, f) for f in fixed):
+        raise BenchError(f"{path} is of another recipe; remove it to start over")
+    module.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("%s: resumed at step %d", recipe.name, state["step"])
+    return state["average"], state["step"], state["seconds"]
+
+
 def fit(
     module: nn.Module,
     loss: Callable[[int, np.random.Generator], Tensor],
@@ -93,11 +108,7 @@ def fit(
     average = {k: v.detach().clone() for k, v in module.state_dict().items()} if recipe.ema else {}
     first, spent = 0, 0.0
     if path.exists():
-        state = torch.load(path, weights_only=True)
-        module.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, first, spent = state["average"], state["step"], state["seconds"]
-        log.info("%s: resumed at step %d", recipe.name, first)
+        average, first, spent = _resume(path, module, optimizer, recipe)
     work.mkdir(parents=True, exist_ok=True)
     begun = saved = time.monotonic()
     running = 0.0
