@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Before anything imports torch: spinning OpenMP threads are a hundred times slower on a busy machine.
+# Before anything imports torch: threads that spin for ever are a hundred times slower on a busy machine.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["GOMP_SPINCOUNT"] = "100000"
 
 from pathlib import Path
 
