@@ -52,6 +52,7 @@ A small `StableDiffusion3Pipeline`: `SD3Transformer2DModel` (6 joint blocks, wid
 
 ```python
 from diffusers import StableDiffusion3Pipeline
+
 pipe = StableDiffusion3Pipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None).to(torch.float32)
 pipe("a cartoon of a cat on the beach", max_sequence_length=0, num_inference_steps=20, guidance_scale=3.0)
 ```
