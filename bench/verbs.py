@@ -6,16 +6,22 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.errors import BenchError
+
 
 def pretrain(args: list[str]) -> int:
     """Makes the embedded world's models again."""
     names = ["vae", "clip", "oracle", "flow", "clip-judge", "dino-judge", "cards"]
+    further = ["flow-further"]  # goes on from the shipped weights; not a part of making all
     parser = argparse.ArgumentParser("python -m bench pretrain", description=pretrain.__doc__)
     parser.add_argument(
-        "parts", nargs="*", choices=[*names, []], metavar="PART", help=f"of {', '.join(names)}; all if none is named"
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}, or flow-further; all but that"
     )
     parser.add_argument("--work", type=Path, default=Path("outputs/pretrain"), help="folder of checkpoints and logs")
     options = parser.parse_args(args)
+    wrong = [p for p in options.parts if p not in names + further]
+    if wrong:
+        raise BenchError(f"pretrain has no part {wrong[0]!r}; there are: {', '.join(names + further)}")
     from bench.stickers.pretrain.parts import PARTS
 
     for part in options.parts or names:

@@ -111,9 +111,15 @@ def prepare(vae: AutoencoderKL, pair: Pair, tokenizer: CLIPTokenizer, work: Path
     return Data(**data)
 
 
-def train(work: Path, data: Data) -> tuple[SD3Transformer2DModel, float]:
-    """Trains the transformer by flow matching with logit-normal times. Returns it and its seconds."""
+def train(work: Path, data: Data, start: Path | None = None) -> tuple[SD3Transformer2DModel, float]:
+    """Trains the transformer by flow matching with logit-normal times, from `start` or from nothing.
+
+    Returns:
+        The transformer and its seconds.
+    """
     model = build()
+    if start is not None:
+        model.load_state_dict(type(model).from_pretrained(start).float().state_dict())
     predict = torch.compile(model)
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench import paths
-from bench.errors import BenchError
 from bench.stickers.pretrain import cards, clip, dino, flow, oracle, vae
 from bench.stickers.pretrain import tokenizer as tok
 
@@ -25,17 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger("bench.pretrain")
-
-
-def needed(path: Path, part: str) -> Path:
-    """Returns the result of an earlier part.
-
-    Raises:
-        BenchError: it was not made yet.
-    """
-    if not path.exists():
-        raise BenchError(f"{path}: not there yet; python -m bench pretrain {part} makes it")
-    return path
+SHIPPED = paths.weights() / "sticker-flow"
 
 
 def note_seconds(work: Path, part: str, seconds: float) -> None:
@@ -53,10 +42,11 @@ def make_vae(work: Path) -> None:
 
 
 def load_vae(work: Path) -> AutoencoderKL:
-    """Loads the trained autoencoder from the work folder."""
+    """Loads the trained autoencoder from the work folder, or the one that ships."""
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL.from_pretrained(needed(work / "vae", "vae")).eval()
+    own = work / "vae"
+    return AutoencoderKL.from_pretrained(own if own.exists() else SHIPPED / "vae").float().eval()
 
 
 def make_clip(work: Path) -> None:
@@ -74,18 +64,34 @@ def export_vision(pair: clip.Pair) -> None:
 
 
 def load_pair(work: Path) -> clip.Pair:
-    """Loads the trained pair from the work folder."""
+    """Loads the trained pair from the work folder, or the one that ships."""
+    from safetensors.torch import load_file
+
     tokenizer = tok.train(work / "tokenizer")
     pair = clip.Pair(len(tokenizer), tokenizer.eos_token_id)
-    pair.load_state_dict(torch.load(needed(work / "pair.pt", "clip"), weights_only=True))
+    if (work / "pair.pt").exists():
+        pair.load_state_dict(torch.load(work / "pair.pt", weights_only=True))
+    else:
+        vision = paths.weights() / "clip-pair-vision"
+        for part, folder in (
+            (pair.text_1, SHIPPED / "text_encoder"),
+            (pair.text_2, SHIPPED / "text_encoder_2"),
+            (pair.vision, vision),
+        ):
+            part.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
     return pair.eval()
 
 
-def make_flow(work: Path) -> None:
-    """Trains the flow transformer and assembles the pipeline that ships."""
+def make_flow(work: Path, start: Path | None = None) -> None:
+    """Trains the flow transformer and assembles the pipeline that ships.
+
+    Args:
+        work: folder of checkpoints.
+        start: a transformer's folder to go on from; None starts from nothing.
+    """
     pair, tokenizer = load_pair(work), tok.train(work / "tokenizer")
     data = flow.prepare(load_vae(work), pair, tokenizer, work)
-    model, seconds = flow.train(work, data)
+    model, seconds = flow.train(work, data, start)
     note_seconds(work, "flow", seconds)
     export_flow(work, model)
 
@@ -134,11 +140,17 @@ def make_oracle(work: Path) -> None:
     note_seconds(work, "oracle", seconds)
 
 
+def continue_flow(work: Path) -> None:
+    """Trains the shipped flow transformer further, by the same recipe from its first step."""
+    make_flow(work, SHIPPED / "transformer")
+
+
 PARTS: dict[str, Callable[[Path], None]] = {
     "vae": make_vae,
     "clip": make_clip,
     "oracle": make_oracle,
     "flow": make_flow,
+    "flow-further": continue_flow,
     "clip-judge": make_clip_judge,
     "dino-judge": make_dino_judge,
     "cards": cards.write,
