@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.backbone.files import check_files, fingerprint, resolve
 from bench.errors import BenchError
-from bench.progress import track
+from bench.progress import quiet_libraries, track
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,6 +82,7 @@ class Dino:
         if self._parts is None:
             from transformers import ViTImageProcessor, ViTModel
 
+            quiet_libraries()
             model = ViTModel.from_pretrained(
                 self.folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False
             )

@@ -44,3 +44,14 @@ def track(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator
                 left = (now - start) / (count - done) * (total - count)
                 log.info("%s: %d of %d, %.0f s left", label, count, total, left)
                 said = now
+
+
+def quiet_libraries() -> None:
+    """Silences the model libraries' own bars: ours say what is being waited for."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
