@@ -77,10 +77,12 @@ Made again by `python -m bench pretrain vae clip flow`.
 
 {table}
 
-`docs/sticker-flow.png` has the first 64 of them.
+Held out is every caption whose content the transformer was not trained on: each asks for a colour, an accessory or
+both, which is harder than the usual mix (`--usual`). `docs/sticker-flow.png` has the first 64 of them.
 
 ## What it cannot do
 
+Draw subjects reliably in combinations it never saw (see the table): outlines are still soft, tinted subjects most of all.
 Anything outside the world's words. Two subjects in one picture, counting and positions are not in its captions.
 """
 
