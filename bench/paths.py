@@ -18,6 +18,11 @@ def stickers() -> Path:
     return shipped("datasets") / "stickers"
 
 
+def embedded(path: str, home: Path) -> Path:
+    """Returns `home/NAME` for `embedded:NAME`, and any other path as it is."""
+    return home / path.removeprefix("embedded:") if path.startswith("embedded:") else Path(path)
+
+
 def weights() -> Path:
     """Returns the folder of the embedded world's trained models."""
     return _PACKAGE / "stickers" / "weights"

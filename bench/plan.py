@@ -57,7 +57,7 @@ def dataset_folder(path: str) -> Path:
     Raises:
         BenchError: there is no such folder.
     """
-    folder = paths.shipped("datasets") / path.removeprefix("embedded:") if path.startswith("embedded:") else Path(path)
+    folder = paths.embedded(path, paths.shipped("datasets"))
     if not folder.is_dir():
         raise BenchError(f"dataset.path={path}: no folder {folder}")
     return folder

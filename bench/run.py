@@ -31,7 +31,7 @@ log = logging.getLogger("bench")
 
 
 def run(plan: Plan) -> tuple[Row, bool]:
-    """Runs what is missing of a plan.
+    """Runs what is missing of a plan that passed `preflight`.
 
     Returns:
         The row, and whether it was there already.
@@ -42,7 +42,6 @@ def run(plan: Plan) -> tuple[Row, bool]:
     there = _finished(plan)
     if there is not None:
         return there, True
-    preflight(plan)
     store = Store(Path(plan.config["root"]))
     backbone = _Lazily(lambda: _load_backbone(plan))
     try:

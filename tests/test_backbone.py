@@ -41,6 +41,18 @@ def stock_pipeline() -> Any:
     return StableDiffusion3Pipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None).to(torch.float32)
 
 
+def stock_picture(prompt: str, lora: Path | None = None) -> Image.Image:
+    """One picture of the stock pipeline, with a LoRA folder loaded or not."""
+    stock = stock_pipeline()
+    stock.set_progress_bar_config(disable=True)
+    if lora is not None:
+        stock.load_lora_weights(lora, weight_name="pytorch_lora_weights.safetensors")
+    generator = torch.Generator().manual_seed(7)
+    return stock(prompt, num_inference_steps=6, guidance_scale=3.0, max_sequence_length=0, generator=generator).images[
+        0
+    ]
+
+
 def difference(a: Image.Image, b: Image.Image) -> int:
     return int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
 
@@ -58,17 +70,8 @@ def test_a_picture_does_not_depend_on_batch_or_order(flow: Backbone) -> None:
 
 
 def test_same_picture_as_the_stock_pipeline(flow: Backbone) -> None:
-    stock = stock_pipeline()
-    stock.set_progress_bar_config(disable=True)
     prompt = "a cartoon of a cat on the beach"
-    theirs = stock(
-        prompt,
-        num_inference_steps=6,
-        guidance_scale=3.0,
-        max_sequence_length=0,
-        generator=torch.Generator().manual_seed(7),
-    )
-    assert difference(theirs.images[0], flow.sample([prompt], [7], 6, 3.0)[0]) <= 2
+    assert difference(stock_picture(prompt), flow.sample([prompt], [7], 6, 3.0)[0]) <= 2
 
 
 def test_stock_diffusers_loads_the_exported_lora(flow: Backbone, tmp_path: Path) -> None:
@@ -83,17 +86,7 @@ def test_stock_diffusers_loads_the_exported_lora(flow: Backbone, tmp_path: Path)
     plain = flow.sample([prompt], [7], 6, 3.0)[0]
     with Adapter.load(tmp_path).applied(flow):
         ours = flow.sample([prompt], [7], 6, 3.0)[0]
-    stock = stock_pipeline()
-    stock.set_progress_bar_config(disable=True)
-    stock.load_lora_weights(tmp_path, weight_name="pytorch_lora_weights.safetensors")
-    theirs = stock(
-        prompt,
-        num_inference_steps=6,
-        guidance_scale=3.0,
-        max_sequence_length=0,
-        generator=torch.Generator().manual_seed(7),
-    )
-    assert difference(ours, theirs.images[0]) <= 2
+    assert difference(ours, stock_picture(prompt, lora=tmp_path)) <= 2
     assert difference(ours, plain) > 20  # the LoRA does something
     assert difference(flow.sample([prompt], [7], 6, 3.0)[0], plain) == 0  # and leaves nothing behind
 

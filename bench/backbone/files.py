@@ -17,7 +17,7 @@ def resolve(path: str) -> Path:
     Raises:
         BenchError: there is no such folder.
     """
-    folder = paths.weights() / path.removeprefix("embedded:") if path.startswith("embedded:") else Path(path)
+    folder = paths.embedded(path, paths.weights())
     if not folder.is_dir():
         raise BenchError(f"{folder}: no such model folder")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +31,9 @@ def corpus(count: int = 20_000) -> list[str]:
     return [loose_caption(sample_scene(rng), rng) for _ in range(count)] + (MORE_WORDS + extra) * 40
 
 
-def train(folder: Path) -> CLIPTokenizer:
-    """Trains the tokenizer and writes `vocab.json`, `merges.txt` and its config into `folder`."""
+@functools.cache
+def _learned() -> tuple[dict[str, int], list[tuple[str, ...]]]:
+    """Returns the vocabulary and the merges; every folder of one process gets the same."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE(unk_token=EOS, end_of_word_suffix="</w>"))
@@ -52,6 +54,12 @@ def train(folder: Path) -> CLIPTokenizer:
     vocabulary = {t: i for i, t in enumerate(dict.fromkeys(tokens))}
     for special in (BOS, EOS):
         vocabulary[special] = len(vocabulary)
+    return vocabulary, merges
+
+
+def train(folder: Path) -> CLIPTokenizer:
+    """Trains the tokenizer and writes `vocab.json`, `merges.txt` and its config into `folder`."""
+    vocabulary, merges = _learned()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
