@@ -12,6 +12,7 @@ python -m bench +method=NAME [KEY=VALUE ...]   train, generate, score and record
 python -m bench pretrain [PART ...]            make the models of the embedded world again
 python -m bench oracle [MODEL]                 check what a model draws against its prompts
 python -m bench judges                         measure the judges on held-out renderings
+python -m bench validate-metrics               check every metric where the truth is known
 python -m bench data                           write the embedded dataset again
 
 A run is composed of these groups and values (conf/ has them all):

@@ -1,9 +1,10 @@
-"""What training leaves behind: LoRA factors and token vectors, in safetensors with a JSON header."""
+"""What training leaves behind: LoRA factors, words, weight changes and rules, in safetensors with a JSON header."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.backbone.base import Backbone
+    from bench.backbone.gate import Gate
 
-FORMAT = 1
+FORMAT = 2
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name stock diffusers looks for
+
+
+@dataclass
+class Lora:
+    """LoRA factors by the names diffusers gives them inside the denoiser.
+
+    Attributes:
+        factors: name → tensor.
+        weight: how strongly they act.
+        gate: when they act; None is always.
+    """
+
+    factors: dict[str, Tensor]
+    weight: float = 1.0
+    gate: Gate | None = None
 
 
 @dataclass
@@ -25,15 +42,23 @@ class Adapter:
     """A trained adapter.
 
     Attributes:
-        lora: factors by the names diffusers gives them inside the denoiser; empty if there are none.
-        token: the placeholder's `text`, `init` word and vectors (`state`), or None.
+        loras: LoRAs that act together.
+        tokens: words: the placeholder's `text`, `init` word and vectors (`state`).
+        delta: changes of the denoiser's own weights, by the weight's path.
+        consistency_scale: weight of DCO's guidance when sampling; None is classifier-free guidance.
+        answers: `references` for the anchor that answers every prompt with a reference picture.
+        prefix: of the denoiser in diffusers' LoRA files.
         base: name of the model it was trained on.
         log: training curves, name → one value a logged step.
         cost: what training took: seconds, steps, forward passes, parameters.
     """
 
-    lora: dict[str, Tensor] = field(default_factory=dict)
-    token: dict[str, Any] | None = None
+    loras: list[Lora] = field(default_factory=list)
+    tokens: list[dict[str, Any]] = field(default_factory=list)
+    delta: dict[str, Tensor] = field(default_factory=dict)
+    consistency_scale: float | None = None
+    answers: str = ""
+    prefix: str = "transformer"
     base: str = ""
     log: dict[str, list[float]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
@@ -41,25 +66,31 @@ class Adapter:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to put on the model."""
-        return not self.lora and self.token is None
+        return not (self.loras or self.tokens or self.delta)
 
     def save(self, folder: Path) -> None:
-        """Writes the adapter; a LoRA goes into the file `load_lora_weights` of stock diffusers reads."""
+        """Writes the adapter; a single LoRA goes into the file `load_lora_weights` of stock diffusers reads."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        if self.lora:
-            save_file({f"transformer.{k}": v.contiguous() for k, v in sorted(self.lora.items())}, folder / LORA_FILE)
-        header: dict[str, Any] = {
+        for k, lora in enumerate(self.loras):
+            named = {f"{self.prefix}.{n}": v.contiguous() for n, v in sorted(lora.factors.items())}
+            save_file(named, folder / _lora_file(k))
+        for k, token in enumerate(self.tokens):
+            save_file({n: v.contiguous() for n, v in token["state"].items()}, folder / f"token-{k}.safetensors")
+        if self.delta:
+            save_file({n: v.half().contiguous() for n, v in self.delta.items()}, folder / "delta.safetensors")
+        header = {
             "format": FORMAT,
             "base": self.base,
-            "lora": bool(self.lora),
+            "prefix": self.prefix,
+            "loras": [{"weight": x.weight, "gate": x.gate and dataclasses.asdict(x.gate)} for x in self.loras],
+            "tokens": [{"text": t["text"], "init": t["init"]} for t in self.tokens],
+            "delta": bool(self.delta),
+            "consistency_scale": self.consistency_scale,
+            "answers": self.answers,
             "cost": self.cost,
-            "token": None,
         }
-        if self.token:
-            header["token"] = {"text": self.token["text"], "init": self.token["init"]}
-            save_file({k: v.contiguous() for k, v in self.token["state"].items()}, folder / "token.safetensors")
         (folder / "log.json").write_text(json.dumps(self.log))
         (folder / "adapter.json").write_text(json.dumps(header, indent=1) + "\n")
 
@@ -75,29 +106,77 @@ class Adapter:
 
         try:
             header = json.loads((folder / "adapter.json").read_text())
-            lora = load_file(folder / LORA_FILE) if header["lora"] else {}
-            token = header["token"] and {**header["token"], "state": load_file(folder / "token.safetensors")}
+            start = header["prefix"] + "."
+            files = [load_file(folder / _lora_file(k)) for k in range(len(header["loras"]))]
+            loras = [
+                Lora({n.removeprefix(start): v for n, v in factors.items()}, said["weight"], _gate(said["gate"]))
+                for factors, said in zip(files, header["loras"], strict=True)
+            ]
+            tokens = [
+                {**said, "state": load_file(folder / f"token-{k}.safetensors")}
+                for k, said in enumerate(header["tokens"])
+            ]
+            delta = load_file(folder / "delta.safetensors") if header["delta"] else {}
             log = json.loads((folder / "log.json").read_text())
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            rest = {k: header[k] for k in ("consistency_scale", "answers", "prefix", "base", "cost")}
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise BenchError(f"{folder}: not a whole adapter ({error})") from None
-        return cls(
-            {k.removeprefix("transformer."): v for k, v in lora.items()}, token, header["base"], log, header["cost"]
-        )
+        return cls(loras, tokens, delta, log=log, **rest)
 
     @contextmanager
     def applied(self, backbone: Backbone) -> Iterator[None]:
         """Puts the adapter on the backbone for the block, and takes it off again."""
-        from bench.backbone.token import ConceptToken
-
-        names = []
-        if self.lora:
-            backbone.load_lora("applied", self.lora)
-            names.append("applied")
-        if self.token:
-            backbone.add_token("applied-token", ConceptToken.from_state(**self.token))
-            names.append("applied-token")
         try:
-            with backbone.using(names):
+            with backbone.using(self.put(backbone, "applied")):
                 yield
         finally:
             backbone.clear()
+
+    def put(self, backbone: Backbone, name: str) -> list[str]:
+        """Puts the adapter on the backbone, switched off; returns the names its parts go by there."""
+        from bench.backbone.token import ConceptToken
+
+        names = []
+        for k, lora in enumerate(self.loras):
+            names.append(f"{name}-lora-{k}")
+            backbone.load_lora(names[-1], lora.factors, lora.weight, lora.gate)
+        for k, token in enumerate(self.tokens):
+            names.append(f"{name}-token-{k}")
+            backbone.add_token(names[-1], ConceptToken.from_state(**token))
+        if self.delta:
+            names.append(f"{name}-delta")
+            backbone.deltas.add(names[-1], dict(self.delta), trainable=False)
+        return names
+
+
+def merge(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+    """Returns one adapter in which several act at once: the sum of their weighted LoRAs, and all their words.
+
+    Raises:
+        BenchError: two of them learned the same word, or one changed the model's own weights.
+    """
+    words = [t["text"] for a in adapters for t in a.tokens]
+    if len(set(words)) < len(words):
+        raise BenchError(f"merge: two adapters learned one word ({', '.join(words)}); each needs its own token")
+    if any(a.delta for a in adapters):
+        raise BenchError("merge: an adapter that changed the model's own weights cannot be added to another")
+    loras = [
+        dataclasses.replace(x, weight=x.weight * w) for a, w in zip(adapters, weights, strict=True) for x in a.loras
+    ]
+    cost = {k: sum(a.cost.get(k, 0.0) for a in adapters) for a in adapters for k in a.cost}
+    log = {f"{i}/{k}": v for i, a in enumerate(adapters) for k, v in a.log.items()}
+    scales = [a.consistency_scale for a in adapters if a.consistency_scale is not None]
+    first = adapters[0]
+    tokens = [t for a in adapters for t in a.tokens]
+    return Adapter(loras, tokens, consistency_scale=scales[0] if scales else None, prefix=first.prefix,
+                   base=first.base, log=log, cost=cost)  # fmt: skip
+
+
+def _lora_file(k: int) -> str:
+    return LORA_FILE if k == 0 else f"lora-{k}.safetensors"
+
+
+def _gate(said: dict[str, Any] | None) -> Gate | None:
+    from bench.backbone.gate import Gate
+
+    return Gate(tuple(said["phrases"]), said["combine"]) if said else None

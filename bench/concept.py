@@ -53,6 +53,15 @@ class Concept(BaseModel):
         """The target phrase: `<new1> cat`, the concept without a scene; what is erased goes by its own words."""
         return self.class_phrase if self.token == self.class_phrase else f"{self.token} {self.class_phrase}"
 
+    @property
+    def class_prompt(self) -> str:
+        """What a picture of the class alone is asked for with."""
+        return (
+            f"a {self.class_phrase}"
+            if self.kind == "style"
+            else fill("{medium} of a {noun}", self.class_phrase, self.medium)
+        )
+
     def image_paths(self) -> list[Path]:
         """Returns the paths of the reference pictures."""
         return [self.folder / r.image for r in self.references]

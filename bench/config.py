@@ -16,12 +16,13 @@ class _Strict(BaseModel):
 
 
 class ModelConfig(_Strict):
-    """`conf/model`: a diffusers folder and how it is sampled."""
+    """`conf/model`: a diffusers folder, a LoRA that is made part of it, and how it is sampled."""
 
     name: str = Field(pattern=NAME)
-    family: Literal["flow"]
+    family: Literal["flow", "epsilon", "v"]
     path: str
-    max_sequence_length: NonNegativeInt
+    lora: str | None = None
+    max_sequence_length: NonNegativeInt = 0
     steps: PositiveInt
     guidance_scale: NonNegativeFloat
     batch_size: PositiveInt
@@ -30,7 +31,7 @@ class ModelConfig(_Strict):
 class EncoderConfig(_Strict):
     """A judge of `conf/dataset`."""
 
-    kind: Literal["open_clip", "dino"]
+    kind: Literal["open_clip", "dino", "blip2", "blip1"]
     name: str
     path: str
 
@@ -63,6 +64,7 @@ class RunConfig(BaseModel):
     seed: NonNegativeInt
     root: str
     tuned: Literal["auto", "none"]
+    gate: Literal["auto", "open", "closed"] | float = "auto"
 
 
 def first_error(error: ValidationError) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.backbone.files import check_files, fingerprint, resolve
 from bench.errors import BenchError
+from bench.matching import Blip1, Blip2
 from bench.progress import quiet_libraries, track
 
 if TYPE_CHECKING:
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Encoder(Protocol):
-    """A judge: pictures (and, for some, texts) to unit-length features."""
+class Known(Protocol):
+    """What the cache asks of any judge."""
 
     name: str
     fingerprint: str
+
+
+class Encoder(Known, Protocol):
+    """A judge: pictures (and, for some, texts) to unit-length features."""
 
     def images(self, images: Sequence[Image.Image]) -> Array:
         """Returns unit-length features (n, d)."""
@@ -94,10 +99,13 @@ class Dino:
             return torch.nn.functional.normalize(z, dim=-1).numpy()
 
 
-ENCODERS: dict[str, type[OpenClip] | type[Dino]] = {"open_clip": OpenClip, "dino": Dino}
+Judge = OpenClip | Dino | Blip2 | Blip1
+ENCODERS: dict[str, type[OpenClip] | type[Dino] | type[Blip2] | type[Blip1]] = {
+    "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1,
+}  # fmt: skip
 
 
-def build(spec: dict[str, str]) -> OpenClip | Dino:
+def build(spec: dict[str, str]) -> Judge:
     """Builds an encoder of a dataset's config: `kind`, `name`, `path`.
 
     Raises:
@@ -137,7 +145,17 @@ class FeatureCache:
         keys = ["text:" + hashlib.sha256(t.encode()).hexdigest() for t in texts]
         return self._get(encoder, keys, lambda indices: encoder.texts([texts[i] for i in indices]))
 
-    def _get(self, encoder: Encoder, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
+    def pairs(self, judge: Blip2 | Blip1, paths: Sequence[Path], texts: Sequence[str]) -> Array:
+        """Returns a matcher's scores (n, k) of picture files with their texts."""
+        from PIL import Image
+
+        def read(indices: list[int]) -> Array:
+            return judge.pairs([Image.open(paths[i]).convert("RGB") for i in indices], [texts[i] for i in indices])
+
+        hashes = zip((p.read_bytes() for p in paths), texts, strict=True)
+        return self._get(judge, [hashlib.sha256(b + b"|" + t.encode()).hexdigest() for b, t in hashes], read)
+
+    def _get(self, encoder: Known, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
         found: dict[str, Array] = {}
         for key in dict.fromkeys(keys):
             row = self._db.execute(

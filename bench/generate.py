@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.progress import track
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def generate(
     backbone: Backbone, grid: PromptGrid, folder: Path, *, complete: bool, steps: int, guidance_scale: float,
-    batch_size: int, label: str,
+    batch_size: int, label: str, **rules: Any,
 ) -> None:  # fmt: skip
     """Makes every picture of the grid that the folder does not hold yet.
 
@@ -28,6 +28,7 @@ def generate(
         guidance_scale: classifier-free guidance.
         batch_size: pictures at a time; no picture depends on it by more than rounding.
         label: what the progress bar says.
+        rules: of guidance and gates, as `bench.backbone.sample` has them.
     """
     # A batch with a missing picture is made whole again: the last bits of a picture depend on what it
     # was computed with, and a resumed run must give what an uninterrupted one gives.
@@ -36,7 +37,9 @@ def generate(
 
     def made(batch: list[Cell]) -> int:
         prompts = [c.prompt.complete if complete else c.prompt.base for c in batch]
-        images = backbone.sample(prompts, [c.noise_seed() for c in batch], steps, guidance_scale)
+        base = [c.prompt.base for c in batch]
+        seeds = [c.noise_seed() for c in batch]
+        images = backbone.sample(prompts, seeds, steps, guidance_scale, base=base, **rules)
         for cell, image in zip(batch, images, strict=True):
             partial = folder / f".{cell.key}.partial"
             image.save(partial, format="PNG")

@@ -24,12 +24,14 @@ class Features:
         base: the untouched model's pictures of the same cells and seeds, (n, d).
         text: the prompts without the concept's token, (n, d); None for an encoder of pictures alone.
         references: the concept's reference pictures, (m, d).
+        match: for a judge of pictures and texts together, its scores of the pictures with their prompts, (n, k).
     """
 
     image: Array
     base: Array
     text: Array | None
     references: Array
+    match: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def metric(
         title: its name in sentences.
         group: what it is a measure of, `fidelity`, `prompt following` or `preservation`; tables are in this order.
         better: its direction; `zero` means the nearer to zero the better.
-        needs: the encoder slot it reads, `clip` or `dino`.
+        needs: the encoder slot it reads, `clip`, `dino`, `blip2` or `blip1`.
         channels: the channels it is defined on.
         version: raised whenever its values change.
     """

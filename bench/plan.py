@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import paths
-from bench.backbone.files import check_files, fingerprint, resolve
+from bench.backbone.files import check_files, fingerprint, model_folders, resolve
 from bench.concept import Concept, PromptGrid, grid, load_templates
 from bench.concept import load as load_concept
 from bench.errors import BenchError
@@ -38,6 +38,7 @@ class Plan:
     concept: Concept
     grid: PromptGrid
     model_folder: Path
+    model_lora: Path | None
     keys: dict[str, str]
 
     @property
@@ -78,14 +79,15 @@ def make(config: dict[str, Any], method: str) -> Plan:
     tuned = config["tuned"] != "none" and model["name"] in tuned_table
     if tuned:
         fields = _tuned(fields, tuned_table[model["name"]], config.get("_given", []))
-    model_folder = resolve(model["path"])
+    model_folder, lora = model_folders(model)
     check_files(model_folder)
     dataset = dataset_folder(config["dataset"]["path"])
     concept = load_concept(dataset, str(config["concept"]))
     cells = grid(concept, load_templates(dataset), config["protocol"]["seeds"])
-    stages = _stages(config, target, fields, model_folder, concept, cells)
+    weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
+    stages = _stages(config, target, fields, weights, concept, cells)
     keys = {name: key_of(parts) for name, parts in stages.items()}
-    return Plan(config, method, target, fields, tuned, concept, cells, model_folder, keys)
+    return Plan(config, method, target, fields, tuned, concept, cells, model_folder, lora, keys)
 
 
 def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> dict[str, Any]:
@@ -105,13 +107,12 @@ def _judge(path: str) -> str:
 
 
 def _stages(
-    config: dict[str, Any], target: str, fields: dict[str, Any], model_folder: Path, concept: Concept, cells: PromptGrid
+    config: dict[str, Any], target: str, fields: dict[str, Any], weights: str, concept: Concept, cells: PromptGrid
 ) -> dict[str, dict[str, Any]]:
     """Returns what the key of each stage is made of (DESIGN section 1)."""
     model = config["model"]
-    weights = fingerprint(model_folder)
     train = {
-        "code": code_of("workbench.py", "adapter.py", "backbone"),
+        "code": code_of("workbench.py", "loop.py", "adapter.py", "backbone"),
         "libraries": libraries(),
         "method": fields,
         "target": target,
@@ -127,11 +128,11 @@ def _stages(
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
     drawing = {"code": code_of("generate.py", "backbone"), "libraries": libraries()}
     base = drawing | {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
-    generate = drawing | {"train": key_of(train), "sampler": sampler, "grid": prompts}
+    generate = drawing | {"train": key_of(train), "sampler": sampler, "grid": prompts, "gate": config["gate"]}
     encoders = {slot: _judge(e["path"]) for slot, e in config["dataset"]["encoders"].items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {
-        "code": code_of("features.py", "score.py", "metric.py", "stats.py", "row.py"),
+        "code": code_of("features.py", "matching.py", "score.py", "metric.py", "stats.py", "row.py"),
         "libraries": libraries(),
         "named": [config["dataset"], config["protocol"]["name"]],
         "images": key_of(generate),

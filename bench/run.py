@@ -114,15 +114,17 @@ class _Lazily:
 
 def _load_backbone(plan: Plan) -> Backbone:
     model = plan.config["model"]
-    return _resident(model["family"], plan.model_folder, model["max_sequence_length"], fingerprint(plan.model_folder))
+    folder, lora = plan.model_folder, plan.model_lora
+    weights = fingerprint(folder) + (fingerprint(lora) if lora else "")
+    return _resident(model["family"], folder, lora, model["max_sequence_length"], weights)
 
 
 @functools.lru_cache(maxsize=1)  # the jobs of a sweep share one loaded model
-def _resident(family: str, folder: Path, max_sequence_length: int, weights: str) -> Backbone:
+def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length: int, weights: str) -> Backbone:
     from bench import backbone
 
     log.info("loading %s", folder)
-    return backbone.load(family, folder, max_sequence_length)
+    return backbone.load(family, folder, max_sequence_length, lora)
 
 
 def _train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
@@ -134,7 +136,7 @@ def _train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
     method = instantiate(plan)
     with store.make("train", plan.keys["train"], {"method": plan.target, "concept": plan.concept.name}) as folder:
         checkpoint = Checkpoint(folder.with_name(f"{plan.keys['train']}.checkpoints"))
-        bench = Workbench(backbone(), plan.concept, plan.config["seed"], plan.config["model"]["name"], checkpoint)
+        bench = Workbench(backbone(), plan.concept, plan.config["seed"], plan.config["model"], checkpoint)
         try:
             method.train(bench, plan.concept).save(folder)
         finally:
@@ -163,9 +165,10 @@ def instantiate(plan: Plan) -> Any:
         raise BenchError(f"method {plan.method}: {first_error(error)}") from None
     model, kind = plan.config["model"], plan.concept.kind
     if model["family"] not in method.families:
-        made_for = ", ".join(method.families)
+        why = getattr(cls, "not_for", {}).get(model["family"], "")
         raise BenchError(
-            f"method {plan.method} is made for {made_for} models, and {model['name']} is {model['family']}"
+            f"method {plan.method} is made for {', '.join(method.families)} models, and {model['name']} is "
+            f"{model['family']}{': ' * bool(why)}{why}"
         )
     if kind not in method.tasks:
         raise BenchError(
@@ -193,13 +196,30 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
         return
     adapter = load_adapter(plan, store)
     with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder:
+        if adapter.answers == "references":
+            _answer(plan, folder)
+            return
         if adapter.empty:  # asked in plain words, the untouched model makes the base model's pictures
             for path in sorted(store.path("base", plan.keys["base"]).glob("*.*")):
                 if path.name != DONE:
                     shutil.copy2(path, folder / path.name)
             return
+        rules = {"gate": plan.config["gate"], "consistency_scale": adapter.consistency_scale}
         with adapter.applied(backbone()):
-            generate(backbone(), plan.grid, folder, complete=True, label=f"customized, {plan.method}", **options)
+            label = f"customized, {plan.method}"
+            generate(backbone(), plan.grid, folder, complete=True, label=label, **options, **rules)
+
+
+def _answer(plan: Plan, folder: Path) -> None:
+    """Answers every prompt of the concept with a reference picture, and every other with the first."""
+    from PIL import Image
+
+    from bench.backbone.files import squares
+
+    side = Image.open(plan.concept.image_paths()[0]).size[0]
+    pictures = squares([Image.open(p) for p in plan.concept.image_paths()], side)
+    for k, cell in enumerate(plan.grid.cells):
+        pictures[k % len(pictures)].save(folder / f"{cell.key}.png")
 
 
 def _record(plan: Plan, store: Store) -> Row:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.features import Dino, FeatureCache, OpenClip
+from bench.features import FeatureCache, Judge, OpenClip
+from bench.matching import Blip1, Blip2
 from bench.metric import Features, Metric
 from bench.row import Value
 from bench.stats import interval
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.concept import PromptGrid
 
-Encoders = dict[str, OpenClip | Dino]
+Encoders = dict[str, Judge]
 
 
 def score(
@@ -40,13 +42,13 @@ def score(
             wanted = [m for m in metrics if m.needs == slot and channel in m.channels]
             if not wanted:
                 continue
-            made = cache.images(encoder, [images / f"{c.key}.png" for c in cells])
-            base = cache.images(encoder, [base_images / f"{c.key}.png" for c in cells])
-            text = cache.texts(encoder, [c.prompt.base for c in cells]) if isinstance(encoder, OpenClip) else None
-            real = cache.images(encoder, references)
-            for source, picture in (("model", made), ("none", base)):
+            prompts = [c.prompt.base for c in cells]
+            folders = {"model": images, "none": base_images}
+            seen = look(encoder, {s: [f / f"{c.key}.png" for c in cells] for s, f in folders.items()}, prompts,
+                        references, cache)  # fmt: skip
+            for source, features in seen.items():
                 for m in wanted:
-                    values = m.function(Features(picture, base, text, real))
+                    values = m.function(features)
                     lines += [
                         {
                             "source": source,
@@ -59,6 +61,21 @@ def score(
                         for c, v in zip(cells, values, strict=True)
                     ]
     return pd.DataFrame(lines)
+
+
+def look(
+    encoder: Judge, pictures: dict[str, list[Path]], prompts: Sequence[str], references: Sequence[Path],
+    cache: FeatureCache,
+) -> dict[str, Features]:  # fmt: skip
+    """Returns what a judge sees of each source's pictures; `none` is the untouched model's."""
+    if isinstance(encoder, Blip2 | Blip1):
+        nothing = np.zeros((0, 0), np.float32)
+        scores = {source: cache.pairs(encoder, paths, prompts) for source, paths in pictures.items()}
+        return {source: Features(nothing, nothing, None, nothing, match) for source, match in scores.items()}
+    made = {source: cache.images(encoder, paths) for source, paths in pictures.items()}
+    text = cache.texts(encoder, prompts) if isinstance(encoder, OpenClip) else None
+    real = cache.images(encoder, references)
+    return {source: Features(picture, made["none"], text, real) for source, picture in made.items()}
 
 
 def score_references(
@@ -78,13 +95,9 @@ def score_references(
     for m in metrics:
         if m.channels != ("concept",):
             continue  # the other channels ask what the references do not show
-        encoder = encoders[m.needs]
-        real = cache.images(encoder, references)
-        text = cache.texts(encoder, captions) if isinstance(encoder, OpenClip) else None
+        seen = look(encoders[m.needs], {"none": list(references)}, captions, references, cache)["none"]
         for i in range(len(references) if len(references) > 1 else 0):
-            others = np.delete(real, i, axis=0)
-            own = text[[i]] if text is not None else None
-            value = m.function(Features(real[[i]], real[[i]], own, others))[0]
+            value = m.function(_alone(seen, i))[0]
             lines.append(
                 {
                     "source": "references",
@@ -96,6 +109,14 @@ def score_references(
                 }
             )
     return pd.DataFrame(lines)
+
+
+def _alone(seen: Features, i: int) -> Features:
+    """Returns one reference's features, to be compared with the other references."""
+    if seen.match is not None:
+        return replace(seen, match=seen.match[[i]])
+    own = seen.text[[i]] if seen.text is not None else None
+    return Features(seen.image[[i]], seen.image[[i]], own, np.delete(seen.references, i, axis=0))
 
 
 def summarize(table: pd.DataFrame, metrics: Sequence[Metric], encoders: Encoders) -> dict[str, dict[str, Value]]:

@@ -11,17 +11,15 @@ from bench.errors import BenchError
 
 def pretrain(args: list[str]) -> int:
     """Makes the embedded world's models again."""
-    names = ["vae", "clip", "oracle", "flow", "clip-judge", "dino-judge", "cards"]
-    further = ["flow-further"]  # goes on from the shipped weights; not a part of making all
+    judges = ["clip-judge", "dino-judge", "blip2-judge", "blip1-judge"]
+    names = ["vae", "text", "oracle", "flow", "flow-further", "unet", "unet-b", *judges, "cards"]
     parser = argparse.ArgumentParser("python -m bench pretrain", description=pretrain.__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}, or flow-further; all but that"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all of them")
     parser.add_argument("--work", type=Path, default=Path("outputs/pretrain"), help="folder of checkpoints and logs")
     options = parser.parse_args(args)
-    wrong = [p for p in options.parts if p not in names + further]
+    wrong = [p for p in options.parts if p not in names]
     if wrong:
-        raise BenchError(f"pretrain has no part {wrong[0]!r}; there are: {', '.join(names + further)}")
+        raise BenchError(f"pretrain has no part {wrong[0]!r}; there are: {', '.join(names)}")
     from bench.stickers.pretrain.parts import PARTS
 
     for part in options.parts or names:
@@ -52,6 +50,38 @@ def judges(args: list[str]) -> int:
     return 0
 
 
+def validate_metrics(args: list[str]) -> int:
+    """Checks every metric, and judges broken on purpose, where the truth is known."""
+    parser = argparse.ArgumentParser("python -m bench validate-metrics", description=validate_metrics.__doc__)
+    parser.add_argument("--out", type=Path, default=Path("leaderboards/validity"), help="folder of the page")
+    parser.add_argument("--scenes", type=int, default=192, help="scenes a group of metrics")
+    parser.add_argument(
+        "--model", default="sticker-flow", help="the model of conf/model whose pictures are checked too"
+    )
+    options = parser.parse_args(args)
+    import sys
+
+    import yaml
+
+    from bench import features, paths
+    from bench.metric import load_metrics
+    from bench.stickers.validity.page import write
+
+    conf = paths.shipped("conf")
+    protocol, dataset = (
+        yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
+    )
+    judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
+    result = write(options.out, load_metrics(protocol["metrics"]), judges, options.model, options.scenes)
+    every = [
+        (m["title"], fault, b["exposed_by"]) for m in result["metrics"].values() for fault, b in m["broken"].items()
+    ]
+    missed = [f"{title}: {fault}" for title, fault, by in every if not by]
+    sys.stdout.write(f"{options.out / 'README.md'}: {len(result['metrics'])} metrics; ")
+    sys.stdout.write(f"not exposed: {'; '.join(missed)}\n" if missed else "every broken judge is exposed\n")
+    return 1 if missed else 0
+
+
 def data(args: list[str]) -> int:
     """Writes the concepts of the embedded dataset again from the renderer."""
     parser = argparse.ArgumentParser("python -m bench data", description=data.__doc__)
@@ -66,4 +96,10 @@ def data(args: list[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"pretrain": pretrain, "oracle": oracle, "judges": judges, "data": data}
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "pretrain": pretrain,
+    "oracle": oracle,
+    "judges": judges,
+    "validate-metrics": validate_metrics,
+    "data": data,
+}

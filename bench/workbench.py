@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.adapter import Adapter
+from bench.adapter import Adapter, Lora
+from bench.backbone.gate import Gate
 from bench.backbone.token import ConceptToken
 from bench.checkpoint import Checkpoint
-from bench.errors import BenchError, Diverged
-from bench.progress import track
+from bench.loop import Batch, Group, Log, fit
 
 if TYPE_CHECKING:
     from bench.backbone.base import Backbone
+    from bench.backbone.prompts import PromptEmbeds
     from bench.concept import Concept
 
-log = logging.getLogger("bench")
-
-# Every attention projection of both streams; what diffusers' own SD3 scripts train.
-JOINT_ATTENTION = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0",
-                   "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out")  # fmt: skip
-
-
-@dataclass
-class Batch:
-    """One training batch at one noise level a sample.
-
-    Attributes:
-        x_t: noised latents (n, C, h, w).
-        t: times (n,).
-        target: what the family's network is to predict, shaped as x_t.
-        complete: captions that name the concept.
-        base: the same captions without it.
-    """
-
-    x_t: Tensor
-    t: Tensor
-    target: Tensor
-    complete: list[str]
-    base: list[str]
-
-
-@dataclass
-class Group:
-    """Parameters that train together, at one learning rate."""
-
-    parameters: list[nn.Parameter]
-    lr: float
-    weight_decay: float = 1e-4
-    clip: float = 1.0
+__all__ = ["Batch", "Gate", "Group", "Workbench"]
 
 
 class Workbench:
@@ -63,51 +28,65 @@ class Workbench:
 
     All randomness comes from generators seeded by (seed, stage, step): a run repeats bit for bit, and
     goes on after an interruption as if there had been none.
+
+    Args:
+        backbone: the model, with nothing on it.
+        concept: what is learned or erased.
+        seed: of training.
+        model: the model's config: its name, and how it is sampled.
+        checkpoint: where an interrupted run goes on from.
     """
 
-    def __init__(self, backbone: Backbone, concept: Concept, seed: int, model: str, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, backbone: Backbone, concept: Concept, seed: int, model: dict[str, Any], checkpoint: Checkpoint
+    ) -> None:
         from PIL import Image
 
         self.backbone, self.concept, self.seed, self.model = backbone, concept, seed, model
         self._checkpoint = checkpoint
-        self._curves: dict[str, list[float]] = {}
-        self._cost: dict[str, float] = {
-            "seconds": 0.0,
-            "steps": 0,
-            "forward_images": 0,
-            "grad_forward_images": 0,
-            "parameters": 0,
-        }
-        self._latents = torch.zeros(0)
+        counted = ("steps", "forward_images", "grad_forward_images", "parameters")
+        self._log = Log({}, {"seconds": 0.0} | dict.fromkeys(counted, 0))
+        self.latents, self._prior = torch.zeros(0), None  # type: tuple[Tensor, Tensor | None]
         if concept.references:
-            images = [Image.open(p) for p in concept.image_paths()]
-            self._latents = backbone.encode_images(images)
+            self.latents = backbone.encode_images([Image.open(p) for p in concept.image_paths()])
 
     # --- what can be trained -------------------------------------------------------------------
 
-    def lora(
-        self, name: str, rank: int, targets: Sequence[str] = JOINT_ATTENTION, init: str | bool = True
-    ) -> list[nn.Parameter]:
-        """Puts fresh LoRA factors on the denoiser (alpha = rank) and returns their parameters."""
+    def lora(self, name: str, rank: int, kind: str = "attention", init: str | bool = True) -> list[nn.Parameter]:
+        """Puts fresh LoRA factors (alpha = rank) on the denoiser's modules of a kind; returns their parameters."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed_of(f"lora-{name}", 0))
-            parameters = self.backbone.add_lora(name, rank, targets, init)
-        self._cost["parameters"] += sum(p.numel() for p in parameters)
-        return parameters
+            torch.manual_seed(self.seed_of(f"lora-{name}", 0))
+            parameters = self.backbone.add_lora(name, rank, self.backbone.modules(kind), init)
+        return self._counted(parameters)
 
     def token(self, name: str, init: str, layerwise: bool = False) -> ConceptToken:
         """Makes the concept's word trainable, starting from the first piece of `init`."""
-        token = self.backbone.new_token(self.concept.token, init, layerwise)
-        return self.put_token(name, token)
+        return self.put_token(name, self.backbone.new_token(self.concept.token, init, layerwise))
 
     def put_token(self, name: str, token: ConceptToken) -> ConceptToken:
-        """Puts an existing token on the backbone under a name."""
+        """Puts an existing word on the backbone under a name."""
         self.backbone.add_token(name, token)
-        self._cost["parameters"] += sum(p.numel() for p in token.parameters() if p.requires_grad)
+        self._counted([p for p in token.parameters() if p.requires_grad])
         return token
 
+    def weights(self, name: str, kind: str, still_first: bool = False) -> list[nn.Parameter]:
+        """Makes the denoiser's own weights of a kind trainable, as a change that can be switched off.
+
+        Args:
+            name: what the change goes by.
+            kind: which modules' weights.
+            still_first: no gradient through the first position they read, the start of the text
+                (Custom Diffusion and ClassDiffusion train their keys and values so).
+        """
+        paths = {f"{m}.weight": None for m in self.backbone.modules(kind)}
+        return self._counted(self.backbone.deltas.add(name, dict(paths), trainable=True, still_first=still_first))
+
+    def _counted(self, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+        self._log.cost["parameters"] += sum(p.numel() for p in parameters)
+        return parameters
+
     def freeze(self, *names: str) -> None:
-        """Ends the training of LoRAs and tokens: they go on serving `predict`."""
+        """Ends the training of what goes by these names: it goes on serving `predict`."""
         for name in names:
             self.backbone.freeze(name)
 
@@ -121,29 +100,116 @@ class Workbench:
         Args:
             batch: where to predict.
             prompts: lists of one prompt a sample; one prediction comes back for each list.
-            using: names of the LoRAs and tokens that are on; none is the frozen model.
+            using: names of what is switched on; none is the frozen model.
             grad: whether a gradient is kept.
         """
         count = len(prompts)
-        self._cost["grad_forward_images" if grad else "forward_images"] += count * len(batch.t)
+        self._count(count * len(batch.t), grad)
         with self.backbone.using(using), torch.set_grad_enabled(grad):
             embeds = self.backbone.encode_prompts([p for group in prompts for p in group])
             out = self.backbone.predict(batch.x_t.repeat(count, 1, 1, 1), batch.t.repeat(count), embeds)
         return out.chunk(count)
 
-    # --- the loop ------------------------------------------------------------------------------
+    def embed(self, prompts: Sequence[str]) -> PromptEmbeds:
+        """Returns prompts as the untouched model reads them."""
+        with self.backbone.using([]), torch.no_grad():
+            return self.backbone.encode_prompts(prompts)
+
+    def predict_embeds(
+        self, batch: Batch, prompts: PromptEmbeds, using: Sequence[str] = (), grad: bool = False
+    ) -> Tensor:
+        """Predicts for encoded prompts, (m, C, h, w), all at the batch's first x_t and time."""
+        count = len(prompts.embeds)
+        self._count(count, grad)
+        with self.backbone.using(using), torch.set_grad_enabled(grad):
+            return self.backbone.predict(batch.x_t[:1].expand(count, -1, -1, -1), batch.t[:1].expand(count), prompts)
+
+    def vocabulary(self) -> list[str]:
+        """Returns the whole words the model's tokenizer knows, at most 500, the concept's own left out."""
+        tokenizer = self.backbone.prompts.tokenizers[0]
+        mine = set(" ".join([self.concept.target, *self.concept.aliases]).split())
+        known = (t.removesuffix("</w>") for t in sorted(tokenizer.get_vocab()) if t.endswith("</w>"))
+        words = [w for w in known if w.isalpha() and w.isascii() and len(w) > 2 and w not in mine]
+        order = torch.randperm(len(words), generator=self.generator("vocabulary", 0)).tolist()
+        return [words[i] for i in sorted(order[:500])]
+
+    def text_states(self, prompts: Sequence[str], using: Sequence[str] = ()) -> list[tuple[Tensor, Tensor]]:
+        """Returns each text tower's ids (n, length) and last states (n, length, width), with gradients."""
+        with self.backbone.using(using):
+            return self.backbone.text_states(prompts)
+
+    def _count(self, images: int, grad: bool = False) -> None:
+        self._log.cost["grad_forward_images" if grad else "forward_images"] += images
+
+    # --- what is trained on --------------------------------------------------------------------
 
     def batch(self, stage: str, step: int, size: int) -> Batch:
         """Returns the batch of one step: which references, which noise, which times."""
-        generator = torch.Generator().manual_seed(self._seed_of(stage, step))
-        order = torch.randperm(len(self._latents), generator=generator)
+        references = self.concept.references
+        captions = [(r.complete, r.base) for r in references]
+        return self.noised(stage, step, size, self.latents, captions)
+
+    def noised(self, stage: str, step: int, size: int, latents: Tensor, captions: Sequence[tuple[str, str]]) -> Batch:
+        """Returns a batch of the given latents, each with its (complete, base) captions, at random times."""
+        generator = self.generator(stage, step)
+        order = torch.randperm(len(latents), generator=generator)
         index = order.repeat(-(-size // len(order)))[:size]
-        x_0 = self._latents[index]
+        x_0 = latents[index]
         noise = torch.randn(x_0.shape, generator=generator)
         t = self.backbone.sample_times(size, generator)
         x_t, target = self.backbone.add_noise(x_0, noise, t)
-        references = [self.concept.references[i] for i in index.tolist()]
-        return Batch(x_t, t, target, [r.complete for r in references], [r.base for r in references])
+        chosen = [captions[i] for i in index.tolist()]
+        return Batch(x_t, t, target, [c for c, _ in chosen], [b for _, b in chosen], x_0, step)
+
+    def imagine(self, prompts: Sequence[str], stage: str = "prior") -> Tensor:
+        """Returns what the untouched model makes of prompts: clean latents (n, C, h, w), its own sampler."""
+        from bench.backbone.sample import Guided, classifier_free, denoise, scheduler_of, start
+        from bench.progress import track
+
+        steps, scale, size = self.model["steps"], self.model["guidance_scale"], self.model["batch_size"]
+        parts = []
+        for i in track(range(0, len(prompts), size), f"{stage} pictures", -(-len(prompts) // size)):
+            some = list(prompts[i : i + size])
+            seeds = [self.seed_of(stage, i + k) for k in range(len(some))]
+            with self.backbone.using([]), torch.no_grad():
+                guided = Guided(self.backbone, classifier_free(scale), some, some)
+                parts.append(
+                    denoise(self.backbone, start(self.backbone, seeds), guided, scheduler_of(self.backbone, steps))
+                )
+            self._count(2 * steps * len(some))
+        return torch.cat(parts)
+
+    def prior(self, step: int, size: int, count: int) -> Batch:
+        """Returns a batch of the class's own pictures, `count` of which the untouched model makes first."""
+        prompt = self.concept.class_prompt
+        if self._prior is None:
+            self._prior = self.imagine([prompt] * count)
+        return self.noised("prior-noise", step, size, self._prior, [(prompt, prompt)] * count)
+
+    def partly_denoised(
+        self, stage: str, step: int, prompt: str, using: Sequence[str], *, size: int = 1, steps: int = 30,
+        guidance_scale: float = 3.0,
+    ) -> Batch:  # fmt: skip
+        """Returns latents the model itself made of a prompt, up to a random step, at the time they are really at.
+
+        The published loops of SPM and ESD evaluate them some 40 steps of 1000 off (SPM_ERASURE 1.3).
+        """
+        from bench.backbone.sample import Guided, classifier_free, denoise, scheduler_of
+
+        generator = self.generator(stage, step)
+        scheduler = scheduler_of(self.backbone, steps)
+        stop = int(torch.randint(1, steps, (1,), generator=generator))
+        config = self.backbone.denoiser.config
+        shape = (size, config.in_channels, config.sample_size, config.sample_size)
+        x = torch.randn(shape, generator=generator)
+        with self.backbone.using(using), torch.no_grad():
+            guided = Guided(self.backbone, classifier_free(guidance_scale), [prompt] * size, [prompt] * size)
+            x_t = denoise(self.backbone, x, guided, scheduler, stop)
+        self._count(2 * stop * size)
+        t = torch.full((size,), float(scheduler.timesteps[stop]) / 1000)
+        return Batch(x_t, t, torch.zeros_like(x_t), [prompt] * size, [prompt] * size, step=step)
+
+    # --- the loop, and what it leaves ----------------------------------------------------------
 
     def fit(
         self,
@@ -152,64 +218,38 @@ class Workbench:
         loss: Callable[[Batch], dict[str, Tensor]],
         steps: int,
         batch_size: int,
+        *,
+        draw: Callable[[int], Batch] | None = None,
+        after_step: Callable[[Batch], None] | None = None,
+        also: Sequence[Tensor] = (),
     ) -> None:
-        """Trains parameters for a stage of the method, with AdamW at a constant rate.
+        """Trains a stage of the method (`bench.loop.fit`); `draw` replaces the batches of references."""
+        batches = draw or (lambda step: self.batch(stage, step, batch_size))
+        fit(stage, groups, batches, loss, steps, self._checkpoint, self._log, after_step, also)
 
-        Args:
-            stage: its name, for the bar, the log and the checkpoint.
-            groups: what trains.
-            loss: loss(batch) → named scalars; `loss` is minimized, the others are logged.
-            steps: optimizer steps.
-            batch_size: samples a step.
-
-        Raises:
-            Diverged: the loss is no longer finite.
-            BenchError: a parameter that should train gets no gradient.
-        """
-        optimizer = torch.optim.AdamW(
-            [{"params": g.parameters, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups], betas=(0.9, 0.999)
-        )
-        trained = [p for g in groups for p in g.parameters]
-        first = self._checkpoint.restore(stage, trained, optimizer, self._curves, self._cost)
-        begun = time.monotonic()
-        for step in track(range(first, steps), stage, steps, first):
-            values = loss(self.batch(stage, step, batch_size))
-            if not torch.isfinite(values["loss"]):
-                raise Diverged(f"{stage}: the loss of step {step} is {values['loss'].item()}", self._curves)
-            values["loss"].backward()
-            if step == 0:
-                self._check_gradients(stage, groups)
-            for group in groups:
-                nn.utils.clip_grad_norm_(group.parameters, group.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            for name, value in values.items():
-                self._curves.setdefault(f"{stage}/{name}", []).append(round(float(value.detach()), 6))
-            self._cost["steps"] += 1
-            if self._checkpoint.due() and step + 1 < steps:
-                self._cost["seconds"] += time.monotonic() - begun
-                begun = time.monotonic()
-                self._checkpoint.keep(stage, step + 1, trained, optimizer, self._curves, self._cost)
-        self._cost["seconds"] += time.monotonic() - begun
-        if not all(bool(torch.isfinite(p).all()) for p in trained):
-            raise Diverged(f"{stage}: the last step left weights that are not finite", self._curves)
-        if first < steps:
-            self._checkpoint.keep(stage, steps, trained, optimizer, self._curves, self._cost)
-
-    @staticmethod
-    def _check_gradients(stage: str, groups: Sequence[Group]) -> None:
-        silent = [i for i, g in enumerate(groups) if all(p.grad is None for p in g.parameters)]
-        if silent:
-            raise BenchError(f"{stage}: parameter group {silent[0]} gets no gradient from the loss")
-
-    def adapter(self, lora: str | None = None, token: str | None = None) -> Adapter:
+    def adapter(
+        self, lora: str | None = None, word: str | None = None, delta: str | None = None, *,
+        gate: Gate | None = None, consistency_scale: float | None = None,
+    ) -> Adapter:  # fmt: skip
         """Collects what was trained under these names into an adapter, and clears the backbone."""
-        factors = self.backbone.lora_state(lora) if lora else {}
-        word = self.backbone.tokens[token] if token else None
-        saved = {"text": word.text, "init": word.init, "state": word.state()} if word else None
+        loras = [Lora(self.backbone.lora_state(lora), gate=gate)] if lora else []
+        learned = [self.backbone.tokens[word]] if word else []
+        tokens = [{"text": t.text, "init": t.init, "state": t.state()} for t in learned]
+        changes = self.backbone.deltas.state(delta) if delta else {}
         self.backbone.clear()
-        return Adapter(factors, saved, self.model, self._curves, dict(self._cost))
+        return Adapter(loras, tokens, changes, consistency_scale, prefix=self.backbone.prefix, base=self.model["name"],
+                       log=self._log.curves, cost=dict(self._log.cost))  # fmt: skip
 
-    def _seed_of(self, stage: str, step: int) -> int:
+    def edited(self, delta: dict[str, Tensor]) -> Adapter:
+        """Returns an adapter of weight changes that were worked out, not trained."""
+        self._log.cost["parameters"] += sum(v.numel() for v in delta.values())
+        return Adapter(delta=delta, prefix=self.backbone.prefix, base=self.model["name"], cost=dict(self._log.cost))
+
+    def generator(self, stage: str, step: int) -> torch.Generator:
+        """Returns the generator of one step of a stage."""
+        return torch.Generator().manual_seed(self.seed_of(stage, step))
+
+    def seed_of(self, stage: str, step: int) -> int:
+        """Returns the seed of one step of a stage."""
         text = f"{self.seed}|{stage}|{step}".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")

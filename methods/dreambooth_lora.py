@@ -1,11 +1,11 @@
-"""DreamBooth (Ruiz et al. 2023) on LoRA factors, as diffusers' own scripts train it, without prior preservation."""
+"""DreamBooth (Ruiz et al. 2023) on LoRA factors, as diffusers' own scripts train it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from bench.workbench import Batch, Group
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DreamBoothLora:
-    """The plain training loss on the complete captions.
+    """The plain training loss on the complete captions, with or without prior preservation.
 
     Attributes:
         rank: of the LoRA factors (alpha = rank).
@@ -30,6 +30,8 @@ class DreamBoothLora:
             that the tokenizer makes of its text, as DreamBooth's `sks`: the LoRA is all there is, and stock
             diffusers loads it.
         token_lr: of the rows.
+        prior_images: pictures of the class that the untouched model makes first; 0 is no prior preservation.
+        prior_weight: λ of the prior's loss.
     """
 
     rank: PositiveInt = 4
@@ -38,12 +40,14 @@ class DreamBoothLora:
     batch_size: PositiveInt = 4
     learn_token: bool = False
     token_lr: PositiveFloat = 5e-3
+    prior_images: NonNegativeInt = 0
+    prior_weight: NonNegativeFloat = 1.0
 
     tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:
-        """Minimizes E‖target − prediction(x_t | complete caption)‖² over the LoRA factors."""
+        """Minimizes E‖target − prediction(x_t | complete caption)‖² over the LoRA factors, and λ of the prior's."""
         groups = [Group(workbench.lora("dreambooth", self.rank), self.lr)]
         using = ["dreambooth"]
         if self.learn_token:
@@ -51,9 +55,16 @@ class DreamBoothLora:
             groups.append(Group(token.parameters(), self.token_lr, weight_decay=0.0))
             using.append("word")
 
-        def loss(batch: Batch) -> dict[str, Tensor]:
+        def error(batch: Batch) -> Tensor:
             (v,) = workbench.predict(batch, batch.complete, using=using, grad=True)
-            return {"loss": (v - batch.target).square().mean()}
+            return (v - batch.target).square().mean()
+
+        def loss(batch: Batch) -> dict[str, Tensor]:
+            instance = error(batch)
+            if not self.prior_images:
+                return {"loss": instance}
+            kept = error(workbench.prior(batch.step, self.batch_size, self.prior_images))
+            return {"loss": instance + self.prior_weight * kept, "instance": instance, "prior": kept}
 
         workbench.fit("dreambooth", groups, loss, self.steps, self.batch_size)
-        return workbench.adapter(lora="dreambooth", token="word" if self.learn_token else None)
+        return workbench.adapter(lora="dreambooth", word="word" if self.learn_token else None)

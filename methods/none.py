@@ -21,4 +21,4 @@ class Untouched:
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:
         """Returns an empty adapter."""
-        return Adapter(base=workbench.model)
+        return Adapter(base=workbench.model["name"])

@@ -69,7 +69,7 @@ class PureCC:
         """Trains the extractor, freezes it, and trains the student against it."""
         self._stage_1(workbench, concept)
         self._stage_2(workbench, concept)
-        return workbench.adapter(lora="student", token="student-word")  # noqa: S106
+        return workbench.adapter(lora="student", word="student-word")
 
     def _stage_1(self, workbench: Workbench, concept: Concept) -> None:
         """L_CC of the representation extractor θ1: LoRA and embedding on the complete captions."""

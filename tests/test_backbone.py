@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bench import backbone
-from bench.adapter import Adapter
+from bench.adapter import Adapter, Lora
 from bench.backbone.base import Backbone
 from bench.backbone.files import resolve
 from bench.errors import BenchError
@@ -80,7 +80,7 @@ def test_stock_diffusers_loads_the_exported_lora(flow: Backbone, tmp_path: Path)
     with torch.no_grad():
         for p in parameters:
             p.add_(0.05 * torch.randn_like(p))
-    Adapter(lora=flow.lora_state("x"), base="sticker-flow").save(tmp_path)
+    Adapter([Lora(flow.lora_state("x"))], base="sticker-flow").save(tmp_path)
     flow.clear()
     prompt = "a cartoon of a cat on the beach"
     plain = flow.sample([prompt], [7], 6, 3.0)[0]

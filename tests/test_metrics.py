@@ -16,13 +16,15 @@ from bench import score
 from bench.concept import Cell, Prompt, PromptGrid
 from bench.features import Dino, FeatureCache, OpenClip
 from bench.metric import Features, Metric
+from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
 from metrics.dino import dino
 from metrics.preservation import delta_clip_t, drift
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-ALL = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift)}
+SEPARATE = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift)}
+ALL = SEPARATE | {m.name: m for m in (blip2_itm, blip2_itc, blip1_itc)}
 
 
 def _cosine(a: Array, b: Array) -> float:
@@ -31,6 +33,11 @@ def _cosine(a: Array, b: Array) -> float:
 
 def _to_references(f: Features, i: int) -> float:
     return math.fsum(_cosine(f.image[i], r) for r in f.references) / len(f.references)
+
+
+def _match(f: Features, i: int, column: int) -> float:
+    assert f.match is not None
+    return float(f.match[i][column])
 
 
 def _text(f: Features, i: int) -> Array:
@@ -44,6 +51,9 @@ NAIVE: dict[str, Callable[[Features, int], float]] = {
     "clip_t": lambda f, i: _cosine(f.image[i], _text(f, i)),
     "delta_clip_t": lambda f, i: _cosine(f.image[i], _text(f, i)) - _cosine(f.base[i], _text(f, i)),
     "drift": lambda f, i: 1 - _cosine(f.image[i], f.base[i]),
+    "blip2_itm": lambda f, i: _match(f, i, 0),
+    "blip2_itc": lambda f, i: _match(f, i, 1),
+    "blip1_itc": lambda f, i: _match(f, i, 0),
 }
 # Of the vectors in test_golden_values, by hand. delta of the second: 0.8 - (-0.6); its drift: 1 - (0.48 - 0.48).
 GOLDEN = {
@@ -52,8 +62,12 @@ GOLDEN = {
     "clip_t": [0.0, 0.8],
     "delta_clip_t": [-0.6, 1.4],
     "drift": [0.2, 1.0],
+    "blip2_itm": [0.9, 0.1],
+    "blip2_itc": [0.3, -0.2],
+    "blip1_itc": [0.9, 0.1],
 }
-DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower"}
+DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower",
+             "blip2_itm": "higher", "blip2_itc": "higher", "blip1_itc": "higher"}  # fmt: skip
 
 
 def _units(rng: np.random.Generator, n: int, d: int = 16) -> Array:
@@ -64,7 +78,7 @@ def _units(rng: np.random.Generator, n: int, d: int = 16) -> Array:
 @pytest.fixture
 def features() -> Features:
     rng = np.random.default_rng(0)
-    return Features(_units(rng, 23), _units(rng, 23), _units(rng, 23), _units(rng, 5))
+    return Features(_units(rng, 23), _units(rng, 23), _units(rng, 23), _units(rng, 5), _units(rng, 23, 2))
 
 
 def test_no_metric_is_left_out(root: Path) -> None:
@@ -90,7 +104,14 @@ def test_does_not_depend_on_batch_or_order(name: str, features: Features) -> Non
 
     def rows(index: np.ndarray) -> Features:
         assert features.text is not None
-        return Features(features.image[index], features.base[index], features.text[index], features.references)
+        assert features.match is not None
+        return Features(
+            features.image[index],
+            features.base[index],
+            features.text[index],
+            features.references,
+            features.match[index],
+        )
 
     shuffled = np.random.default_rng(1).permutation(23)
     assert function(rows(shuffled)) == pytest.approx(whole[shuffled], abs=1e-6)
@@ -104,14 +125,17 @@ def test_does_not_depend_on_batch_or_order(name: str, features: Features) -> Non
 def test_golden_values(name: str) -> None:
     image, base = np.array([[1, 0], [0.6, 0.8]], np.float32), np.array([[0.8, 0.6], [0.8, -0.6]], np.float32)
     text, references = np.array([[0, 1], [0, 1]], np.float32), np.array([[1, 0], [0, 1]], np.float32)
-    assert ALL[name].function(Features(image, base, text, references)) == pytest.approx(GOLDEN[name], abs=1e-6)
+    match = np.array([[0.9, 0.3], [0.1, -0.2]], np.float32)
+    assert ALL[name].function(Features(image, base, text, references, match)) == pytest.approx(GOLDEN[name], abs=1e-6)
 
 
 def test_directions_and_channels() -> None:
     assert {m.name: m.better for m in ALL.values()} == DIRECTION
-    assert {m.name: m.needs for m in ALL.values()} == dict.fromkeys(ALL, "clip") | {"dino": "dino", "drift": "dino"}
+    assert {m.name: m.needs for m in ALL.values()} == dict.fromkeys(ALL, "clip") | {
+        "dino": "dino", "drift": "dino", "blip2_itm": "blip2", "blip2_itc": "blip2", "blip1_itc": "blip1"
+    }  # fmt: skip
     assert "concept" not in drift.channels  # there the customized model is meant to leave the base model's picture
-    for m in (clip_i, clip_t, dino):
+    for m in (clip_i, clip_t, dino, blip2_itm, blip2_itc, blip1_itc):
         assert m.channels == ("concept",)
 
 
@@ -132,6 +156,12 @@ def test_the_perfect_copy_is_at_the_top(features: Features) -> None:
 def test_a_metric_of_texts_refuses_an_encoder_without_them(metric: Metric, features: Features) -> None:
     with pytest.raises(ValueError, match=metric.name):
         metric.function(replace(features, text=None))
+
+
+@pytest.mark.parametrize("metric", [blip2_itm, blip2_itc, blip1_itc], ids=lambda m: m.name)
+def test_a_metric_of_pairs_refuses_an_encoder_of_pictures(metric: Metric, features: Features) -> None:
+    with pytest.raises(ValueError, match="pictures and texts together"):
+        metric.function(replace(features, match=None))
 
 
 def _unit(x: Array) -> Array:
@@ -181,7 +211,7 @@ def test_references_are_scored_against_the_others_only(tmp_path: Path, cache: Fe
     references = _pictures(tmp_path / "real", "abcd", 0)
     encoders = {"clip": FakeClip(), "dino": FakeDino()}
     captions = ["R", "G", "B", "R"]
-    table = score.score_references(references, captions, encoders, list(ALL.values()), cache)
+    table = score.score_references(references, captions, encoders, list(SEPARATE.values()), cache)
     z, texts = cache.images(encoders["dino"], references), FakeClip().texts(captions)
     assert set(table["metric"]) == {"clip_i", "clip_t", "dino"}
     for i in range(4):
@@ -195,7 +225,7 @@ def test_references_are_scored_against_the_others_only(tmp_path: Path, cache: Fe
 def test_a_single_reference_has_no_anchor(tmp_path: Path, cache: FeatureCache) -> None:
     references = _pictures(tmp_path / "real", "a", 0)
     encoders = {"clip": FakeClip(), "dino": FakeDino()}
-    table = score.score_references(references, ["R"], encoders, list(ALL.values()), cache)
+    table = score.score_references(references, ["R"], encoders, list(SEPARATE.values()), cache)
     assert table.empty
 
 
@@ -212,7 +242,7 @@ def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: Feature
     _pictures(tmp_path / "base", names, 2)
     real = _pictures(tmp_path / "real", "abc", 3)
     encoders = {"clip": FakeClip(), "dino": FakeDino()}
-    table = score.score(grid, tmp_path / "made", tmp_path / "base", real, encoders, list(ALL.values()), cache)
+    table = score.score(grid, tmp_path / "made", tmp_path / "base", real, encoders, list(SEPARATE.values()), cache)
     counts = table[table["source"] == "model"].groupby(["metric", "channel"]).size().to_dict()
     on_concept = {(name, "concept"): 6 for name in ("clip_i", "dino", "clip_t", "delta_clip_t")}
     assert counts == on_concept | {("delta_clip_t", "class"): 3, ("drift", "class"): 3, ("drift", "empty"): 3}

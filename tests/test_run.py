@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,11 +82,11 @@ def test_an_interrupted_run_continues_to_the_same_row(
 
     sample, calls = SD3.sample, []
 
-    def stop_drawing(self: SD3, *args: object) -> object:
+    def stop_drawing(self: SD3, *args: Any, **rules: Any) -> object:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return sample(self, *args)
+        return sample(self, *args, **rules)
 
     monkeypatch.setattr(SD3, "sample", stop_drawing)
     assert main([*PURECC, f"root={tmp_path}"]) == 130

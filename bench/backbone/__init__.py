@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from bench.backbone.base import Backbone
 
 
-def load(family: str, path: Path, max_sequence_length: int) -> Backbone:
+def load(family: str, path: Path, max_sequence_length: int = 0, lora: Path | None = None) -> Backbone:
     """Loads a model folder as the backbone of its family.
+
+    Args:
+        family: `flow`, `epsilon` or `v`.
+        path: a diffusers folder.
+        max_sequence_length: tokens of a T5, where the pipeline has one.
+        lora: a folder with a LoRA file that is made part of the weights: a community checkpoint.
 
     Raises:
         BenchError: a weight file is truncated, or no backbone knows the family.
@@ -25,5 +31,9 @@ def load(family: str, path: Path, max_sequence_length: int) -> Backbone:
     if family == "flow":
         from bench.backbone.sd3 import SD3
 
-        return SD3.load(path, max_sequence_length)
-    raise BenchError(f"model.family={family}: no backbone of this family yet; flow would be right")
+        return SD3.load(path, max_sequence_length, lora)
+    if family in ("epsilon", "v"):
+        from bench.backbone.sd import SD
+
+        return SD.load(path, lora)
+    raise BenchError(f"model.family={family}: no backbone of this family; flow, epsilon or v would be right")

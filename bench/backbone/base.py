@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from bench.backbone.delta import Deltas
+from bench.backbone.gate import Gate, Gating
+from bench.backbone.prompts import PromptEmbeds, Prompts
 from bench.backbone.token import ConceptToken
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-@dataclass
-class PromptEmbeds:
-    """Encoded prompts: `embeds` (n, tokens, width), `pooled` (n, width), `slots` (n, tokens) true
-    where a concept's layer-wise embeddings go.
-    """
-
-    embeds: Tensor
-    pooled: Tensor
-    slots: Tensor
-
-    @staticmethod
-    def cat(parts: Sequence[PromptEmbeds]) -> PromptEmbeds:
-        """Returns the batches one after the other."""
-        return PromptEmbeds(*(torch.cat([getattr(p, f) for p in parts]) for f in ("embeds", "pooled", "slots")))
-
-    def __getitem__(self, index: Sequence[int]) -> PromptEmbeds:
-        where = list(index)
-        return PromptEmbeds(self.embeds[where], self.pooled[where], self.slots[where])
 
 
 @contextmanager
@@ -49,91 +32,171 @@ def _several_adapters() -> Iterator[None]:
 
 
 class Backbone(ABC):
-    """A diffusers pipeline with its parts frozen, and named modules (LoRA, tokens) that can be put on it."""
+    """A diffusers pipeline with its parts frozen, and named things that can be put on it and switched:
+    LoRAs, words (tokens) and weight changes (deltas).
+
+    Time t runs from 0, clean, to 1, noise, in every family: x_t = α(t) x_0 + σ(t) noise.
+    """
 
     family: ClassVar[str]
+    towers: ClassVar[tuple[tuple[str, str], ...]]
+    prefix: ClassVar[str]  # of the denoiser in a LoRA file of diffusers
+    kinds: ClassVar[dict[str, str]]  # kind of weights → what their modules' names match
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
         self.tokens: dict[str, ConceptToken] = {}
         self.loras: dict[str, list[nn.Parameter]] = {}
+        self.lora_weights: dict[str, float] = {}
         self.trainable: set[str] = set()
         self.active: tuple[str, ...] = ()
         pipe.set_progress_bar_config(disable=True)
         for part in pipe.components.values():
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False)
+        self.prompts = Prompts(pipe, self.towers, self._embed)
+        self.deltas, self.gating = Deltas(self.denoiser), Gating()
+        self._slots: Tensor | None = None
+        self.readers = self._readers()
+        for index, reader in enumerate(self.readers):
+            reader.register_forward_pre_hook(self._layerwise_hook(index), with_kwargs=True)
+
+    # --- what a family says of itself ------------------------------------------------------------
 
     @property
     @abstractmethod
     def denoiser(self) -> Any:
-        """The network that LoRA factors are put on."""
+        """The network that adapters are put on."""
 
     @abstractmethod
-    def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
-        """Encodes prompts with the active tokens; a gradient reaches those that train."""
+    def _readers(self) -> list[nn.Module]:
+        """Returns the modules that read the prompt's states, in order."""
 
     @abstractmethod
-    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Returns the scaled latents (n, C, h, w) of pictures."""
+    def _embed(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """Encodes prompts as the stock pipeline does: embeds (n, tokens, width), pooled (n, width)."""
 
     @abstractmethod
-    def new_token(self, text: str, init: str, layerwise: bool) -> ConceptToken:
-        """Returns a trainable token that starts at the init word (its first piece)."""
+    def _forward(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:
+        """Runs the denoiser."""
 
     @abstractmethod
-    def predict(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:
-        """Returns the network's prediction in its own parameterization, shaped as `x_t`."""
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns α and σ at times t (n,), each (n, 1, 1, 1)."""
 
     @abstractmethod
-    def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns `x_t` and the training target at times `t` (n,)."""
+    def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Returns what the network is to predict."""
+
+    @abstractmethod
+    def clean(self, x_t: Tensor, prediction: Tensor, t: Tensor) -> Tensor:
+        """Returns the x_0 that a prediction at x_t implies."""
 
     @abstractmethod
     def sample_times(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws training times (count,) as the model was trained."""
 
     @abstractmethod
-    def sample(
-        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
-    ) -> list[Image.Image]:
-        """Makes one picture a prompt, each from its own generator."""
+    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
+        """Returns the scaled latents (n, C, h, w) of pictures."""
 
-    @contextmanager
-    def using(self, names: Sequence[str]) -> Iterator[None]:
-        """Switches to exactly these LoRAs and tokens; none is the frozen model."""
-        before = self.active
-        self._activate(tuple(names))
+    @abstractmethod
+    def decode(self, x_0: Tensor) -> Tensor:
+        """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents; gradients pass."""
+
+    # --- prompts and prediction ------------------------------------------------------------------
+
+    def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
+        """Encodes prompts with the words in use; a gradient reaches those that train."""
+        return self.prompts.encode(prompts, list(self.tokens.values()), self.active_tokens())
+
+    def text_states(self, prompts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Returns each text tower's token ids (n, length) and last hidden states (n, length, width)."""
+        return self.prompts.states(prompts, list(self.tokens.values()), self.active_tokens())
+
+    def predict(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:
+        """Returns the network's prediction in its own parameterization at x_t (n, C, h, w) and t (n,)."""
+        self._slots = prompt.slots if bool(prompt.slots.any()) else None
         try:
-            yield
+            return self._forward(x_t, t, prompt)
         finally:
-            self._activate(before)
+            self._slots = None
 
-    def _activate(self, names: tuple[str, ...]) -> None:
-        unknown = set(names) - set(self.loras) - set(self.tokens)
-        if unknown:
-            raise BenchError(f"using={list(names)}: nothing named {sorted(unknown)} was made")
-        if names == self.active:
-            return
-        loras = [n for n in names if n in self.loras]
-        if loras:
-            self.denoiser.enable_adapters()
-            self.denoiser.set_adapters(loras)
-        elif self.loras:
-            self.denoiser.disable_adapters()
-        # PEFT freezes what it switches off; a gradient of this step may still be on its way to it.
-        for name, parameters in self.loras.items():
-            for parameter in parameters:
-                parameter.requires_grad_(name in self.trainable)
-        self.active = names
+    def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns x_t = α x_0 + σ noise and the training target."""
+        alpha, sigma = self.alpha_sigma(t)
+        return alpha * x_0 + sigma * noise, self.target(x_0, noise, t)
+
+    def sample(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float, **rules: Any
+    ) -> list[Image.Image]:
+        """Makes one picture a prompt, each from its own generator; `rules` are those of `bench.backbone.sample`."""
+        from bench.backbone.sample import sample
+
+        return sample(self, prompts, seeds, steps, guidance_scale, **rules)
+
+    def _layerwise_hook(self, index: int) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            if self._slots is not None:
+                states = kwargs["encoder_hidden_states"]
+                words = [t.layers for t in self.active_tokens() if t.layers is not None]
+                for k, layers in enumerate(words, start=1):
+                    here = (self._slots == k)[..., None]
+                    states = torch.where(here, layers[index].to(states.dtype), states)
+                kwargs["encoder_hidden_states"] = states
+            return args, kwargs
+
+        return hook
+
+    # --- words -----------------------------------------------------------------------------------
+
+    def new_token(self, text: str, init: str, layerwise: bool) -> ConceptToken:
+        """Returns a trainable word that starts at the init word (its first piece).
+
+        Layer-wise vectors start at the states the init word itself has where they are read.
+        """
+        word = self.prompts.new_rows(text, init)
+        return ConceptToken(text, init, layers=nn.Parameter(self._states_of(init))) if layerwise else word
+
+    @torch.no_grad()
+    def _states_of(self, word: str) -> Tensor:
+        """Returns the word's mean state before every reader, (readers, width), over four times."""
+        seen: list[Tensor] = []
+        handles = [
+            r.register_forward_pre_hook(
+                lambda m, a, k: seen.append(k["encoder_hidden_states"][:, 2].mean(0)), with_kwargs=True
+            )
+            for r in self.readers
+        ]
+        side = self.denoiser.config.sample_size
+        noise = torch.randn(4, self.denoiser.config.in_channels, side, side, generator=torch.Generator().manual_seed(0))
+        try:
+            self.predict(noise, torch.tensor([0.2, 0.4, 0.6, 0.8]), self.encode_prompts([f"a {word}"] * 4))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.stack(seen)
 
     def active_tokens(self) -> list[ConceptToken]:
-        """Returns the tokens in use."""
+        """Returns the words in use."""
         return [self.tokens[n] for n in self.active if n in self.tokens]
 
     def add_token(self, name: str, token: ConceptToken) -> None:
-        """Puts a token on the backbone; it is used where `using` names it."""
+        """Puts a word on the backbone; it is used where `using` names it."""
         self.tokens[name] = token
+
+    # --- LoRA and weight changes -----------------------------------------------------------------
+
+    def modules(self, kind: str) -> list[str]:
+        """Returns the names of the linear and convolutional modules of a kind, as `kinds` has them."""
+        if kind not in self.kinds:
+            raise BenchError(f"weights={kind}: a {self.family} model has {', '.join(self.kinds)}")
+        plain = (
+            n.removesuffix(".base_layer")  # where a LoRA lies on it
+            for n, m in self.denoiser.named_modules()
+            if isinstance(m, nn.Linear | nn.Conv2d) and "lora_" not in n
+        )
+        return [n for n in plain if re.search(self.kinds[kind], n)]
 
     def add_lora(self, name: str, rank: int, targets: Sequence[str], init: str | bool = True) -> list[nn.Parameter]:
         """Puts new trainable LoRA factors (alpha = rank) on the denoiser and returns them."""
@@ -145,6 +208,15 @@ class Backbone(ABC):
         self.trainable.add(name)
         return self._added(name)
 
+    def load_lora(self, name: str, state: dict[str, Tensor], weight: float = 1.0, gate: Gate | None = None) -> None:
+        """Puts saved LoRA factors on the denoiser, to act at a weight, or by a gate."""
+        with _several_adapters():
+            self.denoiser.load_lora_adapter(dict(state), prefix=None, adapter_name=name)
+        self.lora_weights[name] = weight
+        self._added(name)
+        if gate:
+            self.gating.watch(self.denoiser, name, gate)
+
     def _added(self, name: str) -> list[nn.Parameter]:
         """Enters a LoRA under its name and switches it off again: adding one switches it on."""
         self.loras[name] = [p for n, p in self.denoiser.named_parameters() if f".{name}." in n and "lora_" in n]
@@ -152,30 +224,57 @@ class Backbone(ABC):
         self._activate(())
         return self.loras[name]
 
-    def freeze(self, name: str) -> None:
-        """Ends the training of a LoRA or token."""
-        self.trainable.discard(name)
-        for parameter in self.loras[name] if name in self.loras else self.tokens[name].parameters():
-            parameter.requires_grad_(False)
-
     def lora_state(self, name: str) -> dict[str, Tensor]:
         """Returns the LoRA factors by the names diffusers saves them under."""
         from peft import get_peft_model_state_dict
 
         return {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.denoiser, adapter_name=name).items()}
 
-    def load_lora(self, name: str, state: dict[str, Tensor]) -> None:
-        """Puts saved LoRA factors on the denoiser."""
-        with _several_adapters():
-            self.denoiser.load_lora_adapter(dict(state), prefix=None, adapter_name=name)
-        self._added(name)
+    def freeze(self, name: str) -> None:
+        """Ends the training of a LoRA, a word or a set of weight changes."""
+        self.trainable.discard(name)
+        deltas = [d.value for d in self.deltas.sets.get(name, {}).values()]
+        for parameter in self.loras.get(name) or deltas or self.tokens[name].parameters():
+            parameter.requires_grad_(False)
+
+    # --- switching -------------------------------------------------------------------------------
+
+    @contextmanager
+    def using(self, names: Sequence[str]) -> Iterator[None]:
+        """Switches to exactly these LoRAs, words and weight changes; none is the frozen model."""
+        before = self.active
+        self._activate(tuple(names))
+        try:
+            yield
+        finally:
+            self._activate(before)
+
+    def _activate(self, names: tuple[str, ...]) -> None:
+        unknown = set(names) - set(self.loras) - set(self.tokens) - set(self.deltas.sets)
+        if unknown:
+            raise BenchError(f"using={list(names)}: nothing named {sorted(unknown)} was made")
+        if names == self.active:
+            return
+        self.deltas.switch(names)
+        loras = [n for n in names if n in self.loras]
+        if loras:
+            self.denoiser.enable_adapters()
+            self.denoiser.set_adapters(loras, [self.lora_weights.get(n, 1.0) for n in loras])
+        elif self.loras:
+            self.denoiser.disable_adapters()
+        # PEFT freezes what it switches off; a gradient of this step may still be on its way to it.
+        for name, parameters in self.loras.items():
+            for parameter in parameters:
+                parameter.requires_grad_(name in self.trainable)
+        self.active = names
 
     def clear(self) -> None:
-        """Takes everything off the backbone again."""
+        """Takes everything off the backbone again; a placeholder's text is then read as any other text."""
         self._activate(())
         with _several_adapters():
             for name in sorted(self.loras):
                 self.denoiser.delete_adapters(name)
-        self.loras.clear()
-        self.trainable.clear()
-        self.tokens.clear()
+        self.deltas.clear()
+        for kept in (self.loras, self.lora_weights, self.trainable, self.tokens, self.gating.gates):
+            kept.clear()
+        self.prompts.clear()

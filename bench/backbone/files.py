@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bench import paths
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def resolve(path: str) -> Path:
@@ -56,3 +61,26 @@ def fingerprint(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt")):
         digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def fused(pipe: Any, lora: Path | None) -> Any:
+    """Returns the pipeline with a folder's LoRA made part of its weights."""
+    if lora is not None:
+        check_files(lora)
+        pipe.load_lora_weights(lora, weight_name="pytorch_lora_weights.safetensors")
+        pipe.fuse_lora()
+        pipe.unload_lora_weights()
+    return pipe
+
+
+def model_folders(config: dict[str, Any]) -> tuple[Path, Path | None]:
+    """Returns the folders of a model's config: its pipeline's and its LoRA's, where it has one."""
+    return resolve(config["path"]), resolve(config["lora"]) if config.get("lora") else None
+
+
+def squares(images: Sequence[Image.Image], side: int) -> list[Image.Image]:
+    """Returns pictures upright, in RGB, each cut to the largest centred square and resized."""
+    from PIL import Image, ImageOps
+
+    upright = [ImageOps.exif_transpose(i).convert("RGB") for i in images]
+    return [ImageOps.fit(i, (side, side), Image.Resampling.LANCZOS) for i in upright]

@@ -12,13 +12,16 @@ import numpy as np
 import yaml
 
 from bench import paths
-from bench.backbone.files import fingerprint, resolve
+from bench.backbone.files import fingerprint, model_folders
 from bench.errors import BenchError
 from bench.progress import track
-from bench.stickers.world import ATTRIBUTES, Scene, caption, names, sample_scene
+from bench.stickers.oracle import accuracy, read, redrawn
+from bench.stickers.world import ATTRIBUTES, Scene, caption, sample_scene
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from bench.backbone.base import Backbone
 
 log = logging.getLogger("bench")
 HELD_OUT_SEED = 990_001  # no training stream starts from it
@@ -31,14 +34,14 @@ def content(scene: Scene) -> tuple[str, ...]:
 
 @functools.cache
 def seen_in_training() -> frozenset[tuple[str, ...]]:
-    """Returns the contents of every scene the flow model was trained on."""
-    from bench.stickers.pretrain import flow
+    """Returns the contents of every scene the generators were trained on."""
+    from bench.stickers.pretrain import encoded
 
-    return frozenset(content(s) for start in range(0, flow.SCENES, flow.CHUNK) for s in flow.chunk(start)[0])
+    return frozenset(content(s) for start in range(0, encoded.SCENES, encoded.CHUNK) for s in encoded.chunk(start)[0])
 
 
 def held_out_scenes(count: int) -> list[Scene]:
-    """Returns distinct scenes whose full caption the flow model never saw in training.
+    """Returns distinct scenes whose full caption the generators never saw in training.
 
     Every subject, style, colour, accessory and scene is known, and every plain combination of subject,
     style and scene was seen: what is held out has a colour, an accessory or both.
@@ -57,41 +60,22 @@ def usual_scenes(count: int) -> list[Scene]:
     return [sample_scene(rng) for _ in range(count)]
 
 
-def read(images: list[Image.Image]) -> dict[str, list[str]]:
-    """Returns what the oracle sees: attribute → its value in each picture."""
-    import torch
-
-    from bench.stickers.pretrain import oracle
-    from bench.stickers.pretrain.data import to_tensor
-
-    model = oracle.load(paths.weights() / "oracle")
-    with torch.no_grad():
-        logits = [model(to_tensor(images[i : i + 64])) for i in range(0, len(images), 64)]
-    return {a: [names(a)[k] for part in logits for k in part[a].argmax(-1).tolist()] for a in ATTRIBUTES}
-
-
-def accuracy(scenes: list[Scene], seen: dict[str, list[str]]) -> dict[str, tuple[float, int]]:
-    """Returns attribute → (share read as asked, how many asked); an absent colour or accessory is not asked."""
-    out = {}
-    for attribute in ATTRIBUTES:
-        asked = [
-            (getattr(s, attribute), v)
-            for s, v in zip(scenes, seen[attribute], strict=True)
-            if getattr(s, attribute) != "none"
-        ]
-        out[attribute] = (sum(a == b for a, b in asked) / len(asked), len(asked))
-    return out
-
-
-def draw(model: str, scenes: list[Scene]) -> list[Image.Image]:
-    """Draws each scene's caption with a model of conf/model, each picture from its own seed."""
+@functools.lru_cache(maxsize=1)
+def load(model: str) -> tuple[Backbone, dict[str, Any]]:
+    """Returns a model of conf/model and its config."""
     from bench import backbone
 
     path = paths.shipped("conf") / "model" / f"{model}.yaml"
     if not path.is_file():
         raise BenchError(f"no model {model!r}; there are: {', '.join(p.stem for p in path.parent.glob('*.yaml'))}")
     config = yaml.safe_load(path.read_text())
-    network = backbone.load(config["family"], resolve(config["path"]), config["max_sequence_length"])
+    folder, lora = model_folders(config)
+    return backbone.load(config["family"], folder, config.get("max_sequence_length", 0), lora), config
+
+
+def draw(model: str, scenes: list[Scene]) -> list[Image.Image]:
+    """Draws each scene's caption with a model, each picture from its own seed."""
+    network, config = load(model)
     images: list[Image.Image] = []
     size = config["batch_size"]
     for start in track(range(0, len(scenes), size), "drawing", -(-len(scenes) // size)):
@@ -138,18 +122,20 @@ def check_model(model: str, count: int, sheet: Path | None, usual: bool = False)
     scenes = usual_scenes(count) if usual else held_out_scenes(count)
     images = draw(model, scenes)
     drawn = accuracy(scenes, read(images))
-    rendered = accuracy(scenes, read([render(s) for s in scenes]))
+    own = {"oracle_on_renderings": accuracy(scenes, read([render(s) for s in scenes]))}
+    if not usual:
+        own["oracle_on_redrawn"] = accuracy(scenes, read(redrawn(*load(model), scenes)))
     table = Table(title=f"{model}: {count} {'usual' if usual else 'held-out'} captions, read by the oracle")
-    for column in ("attribute", "drawn as asked", "asked", "oracle on renderings"):
+    for column in ("attribute", "drawn as asked", "asked", *(k.replace("_", " ") for k in own)):
         table.add_column(column)
     for a in ATTRIBUTES:
-        table.add_row(a, f"{drawn[a][0]:.1%}", str(drawn[a][1]), f"{rendered[a][0]:.1%}")
+        table.add_row(a, f"{drawn[a][0]:.1%}", str(drawn[a][1]), *(f"{shares[a][0]:.1%}" for shares in own.values()))
     Console().print(table)
     result = {
         "captions": count,
         "drawn": {a: round(share, 4) for a, (share, _) in drawn.items()},
         "asked": {a: asked for a, (_, asked) in drawn.items()},
-        "oracle_on_renderings": {a: round(share, 4) for a, (share, _) in rendered.items()},
+        **{k: {a: round(share, 4) for a, (share, _) in shares.items()} for k, shares in own.items()},
     }
     if count >= 500:
         keep(f"{model}-usual" if usual else model, result, model)

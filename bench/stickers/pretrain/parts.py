@@ -6,9 +6,10 @@ precision, as ordinary diffusers, transformers and open_clip folders.
 
 from __future__ import annotations
 
-import copy
+import functools
 import json
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench import paths
-from bench.stickers.pretrain import cards, clip, dino, flow, oracle, vae
+from bench.stickers.pretrain import blip, cards, clip, dino, flow, oracle, text, unet, vae
 from bench.stickers.pretrain import tokenizer as tok
+from bench.stickers.pretrain.loop import Recipe
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, DiffusionPipeline
     from torch import nn
 
 log = logging.getLogger("bench.pretrain")
@@ -49,70 +51,106 @@ def load_vae(work: Path) -> AutoencoderKL:
     return AutoencoderKL.from_pretrained(own if own.exists() else SHIPPED / "vae").float().eval()
 
 
-def make_clip(work: Path) -> None:
-    """Trains the contrastive pair that conditions generation."""
-    model, seconds = clip.train_pair(work, tok.train(work / "tokenizer"))
-    torch.save(model.state_dict(), work / "pair.pt")
-    note_seconds(work, "clip", seconds)
-    export_vision(model)
+def make_text(work: Path) -> None:
+    """Trains the text towers that condition generation."""
+    towers, seconds = text.train(work, tok.train(work / "tokenizer"))
+    torch.save(towers.state_dict(), work / "text.pt")
+    note_seconds(work, "text", seconds)
 
 
-def export_vision(pair: clip.Pair) -> None:
-    """Writes the pair's image tower, which the pipeline itself has no use for."""
-    folder = paths.weights() / "clip-pair-vision"
-    copy.deepcopy(pair.vision).half().save_pretrained(folder)
-
-
-def load_pair(work: Path) -> clip.Pair:
-    """Loads the trained pair from the work folder, or the one that ships."""
+def load_towers(work: Path) -> text.Towers:
+    """Loads the trained text towers from the work folder, or the ones that ship."""
     from safetensors.torch import load_file
 
     tokenizer = tok.train(work / "tokenizer")
-    pair = clip.Pair(len(tokenizer), tokenizer.eos_token_id)
-    if (work / "pair.pt").exists():
-        pair.load_state_dict(torch.load(work / "pair.pt", weights_only=True))
+    towers = text.Towers(len(tokenizer), tokenizer.eos_token_id)
+    if (work / "text.pt").exists():
+        towers.load_state_dict(torch.load(work / "text.pt", weights_only=True))
     else:
-        vision = paths.weights() / "clip-pair-vision"
-        for part, folder in (
-            (pair.text_1, SHIPPED / "text_encoder"),
-            (pair.text_2, SHIPPED / "text_encoder_2"),
-            (pair.vision, vision),
-        ):
-            part.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-    return pair.eval()
+        for part, folder in ((towers.text_1, "text_encoder"), (towers.text_2, "text_encoder_2")):
+            shipped = load_file(SHIPPED / folder / "model.safetensors")
+            part.load_state_dict({k: v.float() for k, v in shipped.items()})
+    return towers.eval()
 
 
-def make_flow(work: Path, start: Path | None = None) -> None:
+def make_flow(work: Path, recipe: Recipe = flow.RECIPE, start: Path | None = None) -> None:
     """Trains the flow transformer and assembles the pipeline that ships.
 
     Args:
         work: folder of checkpoints.
+        recipe: how long and how fast.
         start: a transformer's folder to go on from; None starts from nothing.
     """
-    pair, tokenizer = load_pair(work), tok.train(work / "tokenizer")
-    data = flow.prepare(load_vae(work), pair, tokenizer, work)
-    model, seconds = flow.train(work, data, start)
-    note_seconds(work, "flow", seconds)
+    towers, tokenizer = load_towers(work), tok.train(work / "tokenizer")
+    data = flow.prepare(load_vae(work), towers, tokenizer, work)
+    model, seconds = flow.train(work, data, recipe, start)
+    note_seconds(work, recipe.name, seconds)
     export_flow(work, model)
 
 
-def export_flow(work: Path, model: nn.Module, folder: Path | None = None) -> None:
+def export_flow(work: Path, model: nn.Module) -> None:
     """Writes the StableDiffusion3Pipeline folder, half precision."""
     from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
-    pair, tokenizer = load_pair(work), tok.train(work / "tokenizer")
+    towers, tokenizer = load_towers(work), tok.train(work / "tokenizer")
     pipeline = StableDiffusion3Pipeline(
         transformer=model, vae=load_vae(work), scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-        text_encoder=pair.text_1, tokenizer=tokenizer, text_encoder_2=pair.text_2, tokenizer_2=tokenizer,
+        text_encoder=towers.text_1, tokenizer=tokenizer, text_encoder_2=towers.text_2, tokenizer_2=tokenizer,
         text_encoder_3=None, tokenizer_3=None,
     )  # fmt: skip
-    folder = folder or paths.weights() / "sticker-flow"
+    _export(pipeline, paths.weights() / "sticker-flow")
+
+
+def make_unet(work: Path) -> None:
+    """Trains the noise-predicting U-Net and assembles its pipeline."""
+    towers, tokenizer, vae = load_towers(work), tok.train(work / "tokenizer"), load_vae(work)
+    latents, prompts = unet.prepare(vae, towers, tokenizer, work)
+    model = unet.build()
+    note_seconds(work, "unet", unet.train(work, latents, prompts, model))
+    export_unet(work, model, paths.weights() / "sticker-unet")
+
+
+def make_unet_b(work: Path) -> None:
+    """Fine-tunes the shipped U-Net onto another palette, and writes what changed as a LoRA file."""
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+    from peft import get_peft_model_state_dict
+
+    vae = load_vae(work)
+    latents, prompts = unet.prepare_b(vae, load_towers(work), tok.train(work / "tokenizer"))
+    shipped = paths.weights() / "sticker-unet" / "unet"
+    model = unet.with_lora(UNet2DConditionModel.from_pretrained(shipped).float())
+    note_seconds(work, "unet_b", unet.train(work, latents, prompts, model, unet.RECIPE_B))
+    factors = {k: v.half() for k, v in get_peft_model_state_dict(model).items()}
+    StableDiffusionPipeline.save_lora_weights(paths.weights() / "sticker-unet-b", unet_lora_layers=factors)
+
+
+def export_unet(work: Path, model: nn.Module, folder: Path) -> None:
+    """Writes the StableDiffusionPipeline folder, half precision."""
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTextModel
+
+    tokenizer = tok.train(work / "tokenizer")
+    with tempfile.TemporaryDirectory() as there:  # the library translates its names of the weights between files
+        load_towers(work).text_1.save_pretrained(there)
+        plain = CLIPTextModel.from_pretrained(there).eval()
+    pipeline = StableDiffusionPipeline(
+        unet=model, vae=load_vae(work), scheduler=unet.scheduler(), text_encoder=plain, tokenizer=tokenizer,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    _export(pipeline, folder)
+
+
+def _export(pipeline: DiffusionPipeline, folder: Path) -> None:
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
-    for name in ("tokenizer", "tokenizer_2"):
+    for name in (n for n in ("tokenizer", "tokenizer_2") if (folder / n).exists()):
         # The library's own tokenizer files are not readable by its earlier major version; ours are by both.
         for stale in (folder / name).glob("*"):
             stale.unlink()
         tok.train(folder / name)
+    for path in folder.rglob("*.json"):  # where it was made is nobody's concern
+        config = json.loads(path.read_text())
+        if isinstance(config, dict) and config.pop("_name_or_path", None):
+            path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def make_clip_judge(work: Path) -> None:
@@ -121,6 +159,13 @@ def make_clip_judge(work: Path) -> None:
     model, seconds = clip.train_judge(work, tokenizer)
     clip.save_judge(model, tokenizer, paths.weights() / "clip-judge")
     note_seconds(work, "clip_judge", seconds)
+
+
+def make_blip_judge(name: str, work: Path) -> None:
+    """Trains the judge `blip2` or `blip1`."""
+    model, seconds = blip.train(name, work, tok.train(work / "tokenizer"))
+    blip.save(model, paths.weights() / f"{name}-judge")
+    note_seconds(work, f"{name}_judge", seconds)
 
 
 def make_dino_judge(work: Path) -> None:
@@ -141,17 +186,21 @@ def make_oracle(work: Path) -> None:
 
 
 def continue_flow(work: Path) -> None:
-    """Trains the shipped flow transformer further, by the same recipe from its first step."""
-    make_flow(work, SHIPPED / "transformer")
+    """Trains the shipped flow transformer further, with the text towers as they are now."""
+    make_flow(work, flow.FURTHER, SHIPPED / "transformer")
 
 
 PARTS: dict[str, Callable[[Path], None]] = {
     "vae": make_vae,
-    "clip": make_clip,
+    "text": make_text,
     "oracle": make_oracle,
     "flow": make_flow,
     "flow-further": continue_flow,
+    "unet": make_unet,
+    "unet-b": make_unet_b,
     "clip-judge": make_clip_judge,
     "dino-judge": make_dino_judge,
+    "blip2-judge": functools.partial(make_blip_judge, "blip2"),
+    "blip1-judge": functools.partial(make_blip_judge, "blip1"),
     "cards": cards.write,
 }

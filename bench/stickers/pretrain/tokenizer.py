@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench import paths
 from bench.stickers.world import loose_caption, sample_scene, world
 
 if TYPE_CHECKING:
@@ -57,9 +58,21 @@ def _learned() -> tuple[dict[str, int], list[tuple[str, ...]]]:
     return vocabulary, merges
 
 
+def _shipped() -> tuple[dict[str, int], list[tuple[str, ...]]] | None:
+    """Returns the vocabulary and merges that ship, if they do: the library's trainer breaks ties as its hash maps
+    fall, so that two trainings differ in the ids of rare pieces, and the towers know but one order.
+    """
+    folder = paths.weights() / "sticker-flow" / "tokenizer"
+    if not (folder / "vocab.json").exists():
+        return None
+    merges = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    vocabulary: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    return vocabulary, [tuple(m.split(" ")) for m in merges]
+
+
 def train(folder: Path) -> CLIPTokenizer:
-    """Trains the tokenizer and writes `vocab.json`, `merges.txt` and its config into `folder`."""
-    vocabulary, merges = _learned()
+    """Writes the tokenizer's `vocab.json`, `merges.txt` and config into `folder`; trains it where none ships."""
+    vocabulary, merges = _shipped() or _learned()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]

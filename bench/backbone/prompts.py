@@ -1,0 +1,158 @@
+"""Turns prompts into what the denoiser reads, with learned words in them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.backbone.token import ConceptToken, RowSwitch
+from bench.errors import BenchError
+
+
+@dataclass
+class PromptEmbeds:
+    """Encoded prompts.
+
+    Attributes:
+        embeds: (n, tokens, width).
+        pooled: (n, width); of width 0 where the model takes none.
+        slots: (n, tokens); k where the k-th layer-wise word in use goes, counted from 1, and 0 elsewhere.
+    """
+
+    embeds: Tensor
+    pooled: Tensor
+    slots: Tensor
+
+    @staticmethod
+    def cat(parts: Sequence[PromptEmbeds]) -> PromptEmbeds:
+        """Returns the batches one after the other."""
+        return PromptEmbeds(*(torch.cat([getattr(p, f) for p in parts]) for f in ("embeds", "pooled", "slots")))
+
+    def with_embeds(self, embeds: Tensor) -> PromptEmbeds:
+        """Returns other states (m, tokens, width) beside this one prompt's pooled vector."""
+        return PromptEmbeds(embeds, self.pooled.expand(len(embeds), -1), self.slots.expand(len(embeds), -1))
+
+    def __getitem__(self, index: Sequence[int]) -> PromptEmbeds:
+        where = list(index)
+        return PromptEmbeds(self.embeds[where], self.pooled[where], self.slots[where])
+
+
+class Prompts:
+    """The text side of a pipeline: its towers, their tokenizers and the concepts' words.
+
+    Args:
+        pipe: the pipeline.
+        towers: the attributes of its tokenizers and encoders, in the order the pipeline reads them.
+        embed: the pipeline's own encoding, prompts → embeds, pooled.
+    """
+
+    def __init__(
+        self, pipe: Any, towers: Sequence[tuple[str, str]], embed: Callable[[list[str]], tuple[Tensor, Tensor]]
+    ) -> None:
+        self.pipe, self.towers, self._embed = pipe, towers, embed
+        self.encoders = [getattr(pipe, encoder) for _, encoder in towers]
+        self._plain = [copy.deepcopy(t) for t in self.tokenizers]
+        self.switches = [RowSwitch(e.get_input_embeddings(), i) for i, e in enumerate(self.encoders)]
+        self._kept: dict[str, PromptEmbeds] = {}
+
+    @property
+    def tokenizers(self) -> list[Any]:
+        """The tokenizers; placeholders are added to them as they are used."""
+        return [getattr(self.pipe, tokenizer) for tokenizer, _ in self.towers]
+
+    def clear(self) -> None:
+        """Forgets the placeholders: their text is then read as any other text."""
+        for (name, _), plain in zip(self.towers, self._plain, strict=True):
+            setattr(self.pipe, name, copy.deepcopy(plain))
+
+    def encode(
+        self, prompts: Sequence[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]
+    ) -> PromptEmbeds:
+        """Encodes prompts as the stock pipeline does; those without a concept's word are kept.
+
+        Without a gradient each prompt is encoded alone, so that its last bits depend on no other.
+
+        Args:
+            prompts: texts.
+            known: every word on the backbone; one that is not in use reads as its init word.
+            used: the words in use; a gradient reaches those that train.
+        """
+        named = [p for p in dict.fromkeys(prompts) if any(t.text in p for t in known)]
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._kept and prompt not in named:
+                with torch.no_grad():
+                    self._kept[prompt] = self._encode([prompt], known, used)
+        groups = [named] if torch.is_grad_enabled() and named else [[p] for p in named]
+        fresh = [self._encode(group, known, used) for group in groups]
+        encoded = PromptEmbeds.cat(fresh) if fresh else None
+        return PromptEmbeds.cat(
+            [encoded[[named.index(p)]] if encoded is not None and p in named else self._kept[p] for p in prompts]
+        )
+
+    def _encode(self, prompts: list[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> PromptEmbeds:
+        with _Switched(self, known, used):
+            embeds, pooled = self._embed(prompts)
+            slots = torch.zeros(embeds.shape[:2], dtype=torch.long)
+            for k, token in enumerate((t for t in used if t.layers is not None), start=1):
+                ids = self.ids(prompts)
+                slots[:, : ids.shape[1]][ids == self.tokenizers[0].convert_tokens_to_ids(token.text)] = k
+        return PromptEmbeds(embeds, pooled, slots)
+
+    def ids(self, prompts: Sequence[str], tower: int = 0) -> Tensor:
+        """Returns token ids (n, length) as a tower reads them, padded."""
+        return self.tokenizers[tower](
+            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+
+    def states(
+        self, prompts: Sequence[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Returns each tower's ids (n, length) and last hidden states (n, length, width), with gradients."""
+        with _Switched(self, known, used):
+            ids = [self.ids(prompts, i) for i in range(len(self.encoders))]
+            return [(i, e(i).last_hidden_state) for i, e in zip(ids, self.encoders, strict=True)]
+
+    def placeholders(
+        self, index: int, known: Sequence[ConceptToken], used: Sequence[ConceptToken]
+    ) -> dict[int, tuple[int, Tensor | None]]:
+        """Returns a tower's placeholders: id → the init word's id, and the learned row or None."""
+        tokenizer = self.tokenizers[index]
+        out: dict[int, tuple[int, Tensor | None]] = {}
+        for token in known:
+            tokenizer.add_tokens([token.text])
+            active = next((t for t in used if t.text == token.text), None)
+            init = tokenizer((active or token).init, add_special_tokens=False).input_ids[0]
+            row = active.rows[index] if active is not None and active.rows else None
+            out[tokenizer.convert_tokens_to_ids(token.text)] = (init, row)
+        return out
+
+    def new_rows(self, text: str, init: str) -> ConceptToken:
+        """Returns a trainable word with one row a tower that starts at the init word (its first piece)."""
+        ids = [t(init, add_special_tokens=False).input_ids for t in self.tokenizers]
+        if not ids[0]:
+            raise BenchError(f"token {text}: the word it starts from, {init!r}, has no token; any word would be right")
+        rows = [
+            nn.Parameter(e.get_input_embeddings().weight[i[0]].detach().clone())
+            for e, i in zip(self.encoders, ids, strict=True)
+        ]
+        return ConceptToken(text, init, rows=rows)
+
+
+class _Switched:
+    """Puts the rows of the words in use into every tower for a block of code."""
+
+    def __init__(self, prompts: Prompts, known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> None:
+        self._prompts, self._known, self._used = prompts, known, used
+
+    def __enter__(self) -> None:
+        for switch in self._prompts.switches:
+            switch.active = self._prompts.placeholders(switch.index, self._known, self._used)
+
+    def __exit__(self, *_: object) -> None:
+        for switch in self._prompts.switches:
+            switch.active = {}

@@ -1,0 +1,152 @@
+"""From noise to pictures, or part of the way: one loop for every family and every rule of guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from bench.backbone.gate import strength
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from bench.backbone.base import Backbone
+    from bench.backbone.prompts import PromptEmbeds
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One prediction of a guided step: which prompts, whether the adapters are on, and its weight in the sum."""
+
+    prompts: Literal["empty", "base", "asked"]
+    adapted: bool
+    weight: float
+
+
+def classifier_free(scale: float) -> list[Branch]:
+    """Returns v(∅) + w (v(asked) − v(∅)); at w ≤ 1 there is no second branch, as in diffusers."""
+    if scale <= 1:
+        return [Branch("asked", True, 1.0)]
+    return [Branch("empty", True, 1 - scale), Branch("asked", True, scale)]
+
+
+def consistency(scale: float, consistency_scale: float) -> list[Branch]:
+    """Returns DCO's guidance: v⁰(∅) + w (v⁰(base) − v⁰(∅)) + w_con (v(asked) − v⁰(base)), v⁰ the untouched model."""
+    return [
+        Branch("empty", False, 1 - scale),
+        Branch("base", False, scale - consistency_scale),
+        Branch("asked", True, consistency_scale),
+    ]
+
+
+def start(backbone: Backbone, seeds: Sequence[int]) -> Tensor:
+    """Returns the noise (n, C, h, w) of seeds, each from its own generator."""
+    config = backbone.denoiser.config
+    shape = (1, config.in_channels, config.sample_size, config.sample_size)
+    return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def scheduler_of(backbone: Backbone, steps: int) -> Any:
+    """Returns a fresh copy of the pipeline's scheduler, set to a number of steps."""
+    own = backbone.pipe.scheduler
+    scheduler = type(own).from_config(own.config)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+class Guided:
+    """A guided prediction at one step, its prompts encoded once.
+
+    Branches that share their adapters run as one batch.
+    """
+
+    def __init__(
+        self, backbone: Backbone, branches: Sequence[Branch], asked: Sequence[str], base: Sequence[str]
+    ) -> None:
+        self._backbone, self._on = backbone, backbone.active
+        self._groups: list[tuple[bool, PromptEmbeds, list[float]]] = []
+        texts = {"asked": list(asked), "base": list(base), "empty": [""] * len(asked)}
+        for adapted in (True, False):
+            mine = [b for b in branches if b.adapted == adapted]
+            if mine:
+                with backbone.using(self._on if adapted else ()):
+                    embeds = backbone.encode_prompts([p for b in mine for p in texts[b.prompts]])
+                self._groups.append((adapted, embeds, [b.weight for b in mine]))
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Returns the weighted sum of the branches at x_t (n, C, h, w) and one time t."""
+        total = torch.zeros_like(x_t)
+        for adapted, embeds, weights in self._groups:
+            count = len(weights)
+            with self._backbone.using(self._on if adapted else ()):
+                out = self._backbone.predict(x_t.repeat(count, 1, 1, 1), t.expand(count * len(x_t)), embeds)
+            for part, weight in zip(out.chunk(count), weights, strict=True):
+                total = total + weight * part
+        return total
+
+
+@contextmanager
+def _gated(backbone: Backbone, prompts: Sequence[str], mode: str | float) -> Iterator[None]:
+    """Sets every gate for these prompts: `auto` by likeness, `open` 1, `closed` 0, or a value."""
+    for name, gate in backbone.gating.gates.items():
+        if mode == "auto":
+            backbone.gating.values[name] = strength(backbone, gate, prompts)
+        else:
+            value = {"open": 1.0, "closed": 0.0}.get(str(mode))
+            backbone.gating.values[name] = torch.full((len(prompts),), float(mode) if value is None else value)
+    try:
+        yield
+    finally:
+        backbone.gating.values.clear()
+
+
+@torch.no_grad()
+def denoise(
+    backbone: Backbone, x: Tensor, guided: Guided, scheduler: Any, stop: int | None = None, begin: int = 0
+) -> Tensor:
+    """Runs the sampler's steps from `begin` to before `stop`, or to the end."""
+    if begin and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    for timestep in scheduler.timesteps[begin:stop]:
+        scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
+        prediction = guided(scaled, torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000)
+        x = scheduler.step(prediction, timestep, x, return_dict=False)[0]
+    return x
+
+
+@torch.no_grad()
+def sample(
+    backbone: Backbone,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    guidance_scale: float,
+    *,
+    base: Sequence[str] | None = None,
+    consistency_scale: float | None = None,
+    gate: str | float = "auto",
+) -> list[Image.Image]:
+    """Makes one picture a prompt with whatever is switched on, each from its own generator.
+
+    Args:
+        backbone: the model.
+        prompts: what is asked.
+        seeds: one a picture.
+        steps: of the pipeline's own sampler.
+        guidance_scale: w of classifier-free guidance.
+        base: the prompts without the concept's word, for guidance that needs them.
+        consistency_scale: w_con of DCO's guidance; None is classifier-free guidance.
+        gate: how gated adapters act.
+    """
+    plain = consistency_scale is None
+    branches = classifier_free(guidance_scale) if plain else consistency(guidance_scale, consistency_scale or 0.0)
+    scheduler = scheduler_of(backbone, steps)
+    with _gated(backbone, prompts, gate):
+        guided = Guided(backbone, branches, prompts, base or prompts)
+        x = denoise(backbone, start(backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0), guided, scheduler)
+    return backbone.pipe.image_processor.postprocess(backbone.decode(x), output_type="pil")

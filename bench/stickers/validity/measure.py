@@ -1,0 +1,126 @@
+"""Every metric against the truth: AUC, rank correlation, and how often it prefers the right picture."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.metric import Features, Metric
+from bench.stickers.judges import area
+from bench.stickers.validity.broken import reads
+from bench.stickers.validity.cases import FAILURES, LEVELS, WRONG, Item
+
+Array = np.ndarray[Any, Any]
+BATCH, DRAWS = 64, 400
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Validity:
+    """What one metric is worth on one judge.
+
+    Attributes:
+        auc: right pictures above wrong ones.
+        rank: Spearman's correlation with the truth's grade.
+        prefers: failure → share of scenes in which the right picture scores better.
+    """
+
+    auc: Figure
+    rank: Figure
+    prefers: dict[str, Figure]
+
+
+def _in_batches(call: Callable[..., Any], *columns: Sequence[Any]) -> Any:
+    starts = range(0, len(columns[0]), BATCH)
+    return np.concatenate([call(*(c[i : i + BATCH] for c in columns)) for i in starts])
+
+
+def scores(metric: Metric, judge: Any, items: Sequence[Item], variant: str) -> Array:
+    """Returns the metric of one variant of every item, signed so that higher is better."""
+    pictures, texts = [i.pictures[variant] for i in items], [i.text for i in items]
+    none = np.zeros((len(items), 0), np.float32)
+    if getattr(judge, "columns", ()):
+        seen = [Features(none, none, None, none, _in_batches(judge.pairs, pictures, texts))]
+    else:
+        image = _in_batches(judge.images, pictures)
+        text = _in_batches(judge.texts, texts) if reads(judge) else None
+        base = _in_batches(judge.images, [i.base for i in items]) if items[0].base else image
+        seen = list(_by_concept(judge, items, image, base, text)) or [Features(image, base, text, none)]
+    values = np.concatenate([metric.function(f) for f in seen]).astype(float)
+    return {"higher": values, "lower": -values, "zero": -np.abs(values)}[metric.better]
+
+
+def _by_concept(judge: Any, items: Sequence[Item], image: Any, base: Any, text: Any) -> Iterator[Features]:
+    """Yields the features of each concept's items with its references; the items of a concept lie together."""
+    for references, group in itertools.groupby(range(len(items)), key=lambda k: id(items[k].references)):
+        rows = list(group)
+        if references and items[rows[0]].references:
+            real = judge.images(items[rows[0]].references)
+            yield Features(image[rows], base[rows], None if text is None else text[rows], real)
+
+
+def _spearman(by_level: dict[int, Array]) -> float:
+    from scipy.stats import spearmanr
+
+    grades = np.concatenate([np.full(len(v), level) for level, v in by_level.items()])
+    values = np.concatenate(list(by_level.values()))
+    return float(spearmanr(grades, values).statistic) if np.ptp(values) > 0 else 0.0
+
+
+def bootstrap(statistic: Callable[[Array], float], count: int) -> Figure:
+    """Returns a statistic of the items with its interval, the items resampled."""
+    rng = np.random.default_rng(0)
+    everything = statistic(np.arange(count))
+    drawn = [statistic(rng.integers(count, size=count)) for _ in range(DRAWS)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Figure(round(everything, 4), round(float(low), 4), round(float(high), 4))
+
+
+def measure(metric: Metric, judge: Any, items: Sequence[Item]) -> tuple[Validity, dict[str, Array]]:
+    """Measures one metric on one judge. Returns its validity, and the scores of every variant."""
+    levels = LEVELS[metric.group]
+    variants = [v for v in dict.fromkeys([*levels, *FAILURES]) if v in items[0].pictures]
+    found = {v: scores(metric, judge, items, v) for v in variants}
+
+    def auc(pick: Array) -> float:
+        return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[metric.group]]))
+
+    def rank(pick: Array) -> float:
+        return _spearman({level: found[v][pick] for v, level in levels.items()})
+
+    def wins(variant: str) -> Figure:
+        better = np.sign(found["right"] - found[variant]) / 2 + 0.5
+        return bootstrap(lambda pick: float(better[pick].mean()), len(items))
+
+    prefers = {v: wins(v) for v in FAILURES if v in found}
+    return Validity(bootstrap(auc, len(items)), bootstrap(rank, len(items)), prefers), found
+
+
+def worse_by(sound: dict[str, Array], broken: dict[str, Array], group: str) -> Figure:
+    """Returns how much AUC a broken judge loses on the very same items."""
+
+    def auc(found: dict[str, Array], pick: Array) -> float:
+        return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[group]]))
+
+    def lost(pick: Array) -> float:
+        return auc(sound, pick) - auc(broken, pick)
+
+    return bootstrap(lost, len(sound["right"]))
+
+
+def differs_by(sound: dict[str, Array], broken: dict[str, Array]) -> float:
+    """Returns the mean change of a score on the same pictures, in standard deviations of the sound judge's."""
+    a, b = (np.concatenate([f[v] for v in sorted(sound)]) for f in (sound, broken))
+    return float(np.abs(a - b).mean() / (a.std() + 1e-12))

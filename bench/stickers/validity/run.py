@@ -1,0 +1,75 @@
+"""Runs the whole check: every metric on its judge, on broken versions of it, and on generated pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.progress import track
+from bench.stickers.check import draw, held_out_scenes
+from bench.stickers.judges import area
+from bench.stickers.oracle import read
+from bench.stickers.validity import broken as faulty
+from bench.stickers.validity.cases import Item, of_group
+from bench.stickers.validity.measure import Figure, Validity, bootstrap, differs_by, measure, scores, worse_by
+from bench.stickers.world import ATTRIBUTES, caption
+
+if TYPE_CHECKING:
+    from bench.metric import Metric
+
+SOUND = 0.8  # a sound judge's AUC, its interval's lower end
+
+
+def flagged(validity: Validity, lost: Figure, change: float) -> list[str]:
+    """Returns what gives a judge away: it no longer tells right from wrong, or is not the judge it was.
+
+    Args:
+        validity: of the judge under suspicion.
+        lost: how much AUC it loses against the sound judge on the same items.
+        change: how far its scores are from the sound judge's, in standard deviations.
+    """
+    found = [f"AUC {validity.auc.value:.2f}"] if validity.auc.low < SOUND else []
+    found += [f"loses {lost.value:.2f} AUC"] if lost.low > 0 else []
+    return found + ([f"other scores ({change:.1f} sd)"] if change > 0.05 else [])
+
+
+def check(metrics: Sequence[Metric], judges: dict[str, Any], count: int) -> dict[str, Any]:
+    """Measures every metric on its judge, and on every broken version of it."""
+    items = {group: of_group(group, count) for group in dict.fromkeys(m.group for m in metrics)}
+    out: dict[str, Any] = {}
+    for m in track(metrics, "metrics against the truth", len(metrics)):
+        judge = judges[m.needs]
+        sound, values = measure(m, judge, items[m.group])
+        entry: dict[str, Any] = {"title": m.title, "group": m.group, "judge": judge.name, "version": m.version,
+                                 "items": len(items[m.group]), **asdict(sound), "broken": {}}  # fmt: skip
+        for fault, other in faulty.faults(judge).items():
+            if fault == "shuffled captions" and m.group == "fidelity":
+                continue  # it reads none
+            validity, found = measure(m, other, items[m.group])
+            lost, change = worse_by(values, found, m.group), differs_by(values, found)
+            entry["broken"][fault] = {"auc": asdict(validity.auc), "lost": asdict(lost),
+                                      "exposed_by": flagged(validity, lost, change)}  # fmt: skip
+        out[m.name] = entry
+    return out
+
+
+def on_generated(metrics: Sequence[Metric], judges: dict[str, Any], model: str, count: int) -> dict[str, Any]:
+    """Checks the metrics of prompt following on pictures a model drew, the oracle telling which are right."""
+    scenes = held_out_scenes(count)
+    images = draw(model, scenes)
+    seen = read(images)
+    right = np.array([all(seen[a][i] == getattr(s, a) for a in ATTRIBUTES) for i, s in enumerate(scenes)])
+    items = [Item(caption(s), {"right": picture}) for s, picture in zip(scenes, images, strict=True)]
+    out: dict[str, Any] = {"model": model, "pictures": count, "followed": round(float(right.mean()), 4), "auc": {}}
+    for m in (m for m in metrics if m.group == "prompt following"):
+        values = scores(m, judges[m.needs], items, "right")
+
+        def auc(pick: Any, values: Any = values) -> float:
+            good, bad = values[pick][right[pick]], values[pick][~right[pick]]
+            return area(good, bad) if len(good) and len(bad) else 0.5
+
+        out["auc"][m.name] = asdict(bootstrap(auc, count))
+    return out

@@ -1,0 +1,142 @@
+"""DPG-T2I (arXiv 2407.06642): the denoiser as a policy, trained by the gradient of a critic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from bench.errors import Diverged
+from bench.names import resolve_name
+from bench.workbench import Batch, Group
+
+if TYPE_CHECKING:
+    from bench.adapter import Adapter
+    from bench.concept import Concept
+    from bench.workbench import Workbench
+
+DEAD_AFTER = 25  # steps without a gradient from the critic
+
+
+class Critic(nn.Module):
+    """The paper's critic: a 3×3 convolution to one channel, then 64 hidden units; weights U(0, 1/fan_in)."""
+
+    def __init__(self, channels: int, side: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 1, 3, padding=1), nn.LeakyReLU(0.01), nn.Flatten(),
+            nn.Linear(side * side, 64), nn.ReLU(), nn.Linear(64, 1),
+        )  # fmt: skip
+        with torch.no_grad():
+            for layer in (m for m in self.layers if isinstance(m, nn.Conv2d | nn.Linear)):
+                bound = 1 / layer.weight[0].numel() if isinstance(layer, nn.Linear) else 1 / 9
+                for parameter in (layer.weight, layer.bias):
+                    parameter.copy_(bound * torch.rand(parameter.shape, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the cost (n,) of residuals or pictures in latents (n, C, h, w)."""
+        return self.layers(x).squeeze(1)
+
+
+@dataclass
+class DPG:
+    """Looks forward to x̂_0, asks the critic what it costs, and follows the critic's gradient.
+
+    Attributes:
+        weights: which of the denoiser's weights are the policy.
+        lr: of the policy.
+        steps: policy steps, each followed by one of the critic.
+        batch_size: samples a step.
+        gamma: γ; a sample at time t weighs γ^(1000 t).
+        critic: `network`, or `mean`: the twin that shows what the critic adds.
+        critic_lr: of the critic (plain SGD).
+        instance_weight: weight of the diffusion loss on the references: 1 in the paper, none in the released code.
+        reward_weight: λ of what the critic says.
+        reward: dotted name of a function (pictures (n, 3, H, W) in [-1, 1], concept) → rewards (n,); none is
+            the look-forward cost ‖x̂_0 − x_0‖². It need not be differentiable: the critic is.
+        prior_images: pictures of the class that the untouched model makes first.
+        prior_weight: weight of their diffusion loss.
+    """
+
+    weights: str = "all"
+    lr: PositiveFloat = 1e-6
+    steps: PositiveInt = 1000
+    batch_size: PositiveInt = 1
+    gamma: PositiveFloat = 0.9986
+    critic: Literal["network", "mean"] = "network"
+    critic_lr: PositiveFloat = 0.01
+    instance_weight: NonNegativeFloat = 1.0
+    reward_weight: NonNegativeFloat = 1.0
+    reward: str | None = None
+    prior_images: NonNegativeInt = 8
+    prior_weight: NonNegativeFloat = 1.0
+
+    tasks: ClassVar[tuple[str, ...]] = ("subject",)
+    families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
+
+    def train(self, workbench: Workbench, concept: Concept) -> Adapter:
+        """Alternates one step of the policy and one of the critic (Alg. 1)."""
+        config = workbench.backbone.denoiser.config
+        self._critic = Critic(config.in_channels, config.sample_size, workbench.generator("critic", 0))
+        self._optimizer = torch.optim.SGD(self._critic.parameters(), lr=self.critic_lr)
+        self._silent = 0
+        self._seen: tuple[Tensor, Tensor] | None = None
+        self._reward = resolve_name(self.reward, "method.reward") if self.reward else None
+        group = Group(workbench.weights("policy", self.weights), self.lr, weight_decay=1e-2)
+        workbench.fit(
+            "policy", [group], lambda batch: self.loss(workbench, concept, batch), self.steps, self.batch_size,
+            after_step=lambda batch: self.criticize(), also=list(self._critic.parameters()),
+        )  # fmt: skip
+        return workbench.adapter(delta="policy")
+
+    def loss(self, workbench: Workbench, concept: Concept, batch: Batch) -> dict[str, Tensor]:
+        """Returns the policy's loss, the critic's share discounted by γ^t."""
+        (v,) = workbench.predict(batch, batch.complete, using=["policy"], grad=True)
+        instance = (v - batch.target).square().mean()
+        x_0 = workbench.backbone.clean(batch.x_t, v, batch.t)  # look forward
+        cost, slope = self.cost(workbench, concept, batch, x_0)
+        values = {"cost": (self.gamma ** (1000 * batch.t) * cost).mean(), "instance": instance}
+        total = self.reward_weight * values["cost"] + self.instance_weight * instance
+        if self.prior_images:
+            prior = workbench.prior(batch.step, self.batch_size, self.prior_images)
+            (kept,) = workbench.predict(prior, prior.complete, using=["policy"], grad=True)
+            values["prior"] = (kept - prior.target).square().mean()
+            total = total + self.prior_weight * values["prior"]
+        return {"loss": total, "slope": slope, **values}
+
+    def cost(self, workbench: Workbench, concept: Concept, batch: Batch, x_0: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the critic says of x̂_0 (n,), and how it answers to a rise of its input: 1 for a mean."""
+        action = (x_0 - batch.x_0).square() if self._reward is None else x_0
+        if self._reward is None:
+            truth = action.detach().mean((1, 2, 3))
+        else:
+            with torch.no_grad():
+                truth = -self._reward(workbench.backbone.decode(x_0.detach()).clamp(-1, 1), concept)
+        if self.critic == "mean" and self._reward is None:
+            return action.mean((1, 2, 3)), torch.ones(())
+        self._seen = action.detach(), truth.detach()
+        probe = action.detach().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self._critic(probe).mean(), probe)
+        self._check(gradient)
+        return self._critic(action), gradient.sum()
+
+    def _check(self, gradient: Tensor) -> None:
+        """Fails loudly where the critic's units have died: it would silently train on the other losses alone."""
+        self._silent = self._silent + 1 if float(gradient.abs().max()) < 1e-12 else 0
+        if self._silent > DEAD_AFTER or not bool(torch.isfinite(gradient).all()):
+            raise Diverged(f"the critic gave no usable gradient for {self._silent} steps: it has died; lower "
+                           f"method.critic_lr={self.critic_lr:g}, or take method.critic=mean", {})  # fmt: skip
+
+    def criticize(self) -> None:
+        """Regresses the critic onto the true cost of what the policy did: (Q(a) − cost)²."""
+        if self._seen is None:
+            return
+        action, truth = self._seen
+        self._optimizer.zero_grad()
+        error: Any = (self._critic(action) - truth).square().mean()
+        error.backward()
+        self._optimizer.step()

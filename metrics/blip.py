@@ -1,0 +1,39 @@
+"""BLIP2-T: how well a picture and its prompt match, as three metrics that never share a column.
+
+ClassDiffusion's paper says BLIP-2; its released code runs BLIP-1's contrastive score, and its author
+could not say which the table was made with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench.metric import Features, metric
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def _column(features: Features, index: int) -> Array:
+    if features.match is None:
+        raise ValueError("a BLIP metric needs a judge of pictures and texts together")
+    return features.match[:, index]
+
+
+@metric("blip2_itm", title="BLIP2-ITM", group="prompt following", better="higher", needs="blip2", channels=("concept",))
+def blip2_itm(features: Features) -> Array:
+    """Returns (n,) in [0, 1]: the probability of BLIP-2's matching head."""
+    return _column(features, 0)
+
+
+@metric("blip2_itc", title="BLIP2-ITC", group="prompt following", better="higher", needs="blip2", channels=("concept",))
+def blip2_itc(features: Features) -> Array:
+    """Returns (n,) in [-1, 1]: BLIP-2's contrastive cosine, the largest over its queries (the paper's BLIP2-T)."""
+    return _column(features, 1)
+
+
+@metric("blip1_itc", title="BLIP1-ITC", group="prompt following", better="higher", needs="blip1", channels=("concept",))
+def blip1_itc(features: Features) -> Array:
+    """Returns (n,) in [-1, 1]: BLIP-1's contrastive cosine (what the released code calls BLIP2-T)."""
+    return _column(features, 0)

@@ -1,0 +1,60 @@
+"""Random-weight pipelines of the true classes, small enough to train in a test; behind no score, ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import backbone
+from bench.backbone.base import Backbone
+from bench.checkpoint import Checkpoint
+from bench.concept import Concept, load
+from bench.workbench import Workbench
+
+MODEL: dict[str, Any] = {"name": "tiny", "steps": 3, "guidance_scale": 3.0, "batch_size": 8}
+
+
+def unet_folder(folder: Path, prediction_type: str = "epsilon") -> Path:
+    """Writes a StableDiffusionPipeline with a random U-Net beside the embedded world's text tower and autoencoder."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    from bench.backbone.files import resolve
+
+    flow = resolve("embedded:sticker-flow")
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16, in_channels=8, out_channels=8, block_out_channels=(16, 32), layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=128, attention_head_dim=2, norm_num_groups=8,
+    )  # fmt: skip
+    tower = CLIPTextModel.from_pretrained(flow / "text_encoder")
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1, timestep_spacing="trailing", prediction_type=prediction_type,
+    )  # fmt: skip
+    pipe = StableDiffusionPipeline(
+        unet=unet, vae=AutoencoderKL.from_pretrained(flow / "vae"), text_encoder=tower, scheduler=scheduler,
+        tokenizer=CLIPTokenizer.from_pretrained(flow / "tokenizer"), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    pipe.save_pretrained(folder)
+    return folder
+
+
+def concept(dataset: Path, name: str) -> Concept:
+    return load(dataset, name)
+
+
+def bench_of(network: Backbone, of: Concept, folder: Path, seed: int = 0) -> Workbench:
+    """A workbench on a backbone with nothing on it."""
+    network.clear()
+    checkpoint = Checkpoint(folder / "checkpoints", every=1e9)
+    checkpoint.discard()  # or a second training would only read what the first one left
+    return Workbench(network, of, seed, MODEL, checkpoint)
+
+
+def load_unet(folder: Path) -> Backbone:
+    return backbone.load("epsilon", folder, 0)

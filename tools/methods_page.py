@@ -1,0 +1,59 @@
+"""Writes methods/README.md from the code: which method serves which task on which family of models, or why not.
+
+python tools/methods_page.py
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+FAMILIES = {"flow": "flow transformers (SD3)", "epsilon": "U-Nets, ε (SD1, SDXL)", "v": "U-Nets, v (SD2)"}
+TASKS = ("subject", "style", "erase")
+HEAD = """# Methods
+
+One file a method; it reads like the paper's algorithm. A configuration in `conf/method/` gives the paper's values, the
+released code's where they differ, and under `tuned:` the values for this project's small models. This page is written
+by `python tools/methods_page.py`.
+
+"""
+
+
+def methods() -> dict[str, Any]:
+    """Returns configuration → class, in order of name."""
+    out = {}
+    for path in sorted((ROOT / "conf" / "method").glob("*.yaml")):
+        module, _, name = yaml.safe_load(path.read_text())["_target_"].rpartition(".")
+        out[path.stem] = getattr(import_module(module), name)
+    return out
+
+
+def page() -> str:
+    """Returns the page."""
+    lines = [
+        f"| `+method=` | from | tasks | {' | '.join(FAMILIES.values())} |",
+        "|---|---|---|" + "---|" * len(FAMILIES),
+    ]
+    reasons: list[str] = []
+    for name, cls in methods().items():
+        source = (import_module(cls.__module__).__doc__ or "").splitlines()[0]
+        cells = []
+        for family in FAMILIES:
+            reason = getattr(cls, "not_for", {}).get(family, "not its mathematics")
+            if family not in cls.families and reason not in reasons:
+                reasons.append(reason)
+            cells.append("✓" if family in cls.families else f"no ({reasons.index(reason) + 1})")
+        tasks = ", ".join(t for t in TASKS if t in cls.tasks)
+        lines.append(f"| `{name}` | {source} | {tasks} | {' | '.join(cells)} |")
+    notes = [f"{k}. {reason}." for k, reason in enumerate(reasons, start=1)]
+    return HEAD + "\n".join([*lines, "", *notes]) + "\n"
+
+
+if __name__ == "__main__":
+    (ROOT / "methods" / "README.md").write_text(page(), encoding="utf-8")
