@@ -69,7 +69,7 @@ def validate_metrics(args: list[str]) -> int:
 
     conf = paths.shipped("conf")
     protocol, dataset = (
-        yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
+        yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/blip", "dataset/stickers")
     )
     judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
     result = write(options.out, load_metrics(protocol["metrics"]), judges, options.model, options.scenes)

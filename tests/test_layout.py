@@ -48,7 +48,8 @@ def _words(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_the_harness_names_no_method_and_no_metric(root: Path) -> None:
-    methods = {p.stem for folder in ("methods", "conf/method") for p in (root / folder).glob("[!_]*.*")}
+    files = [*(root / "methods").glob("[!_]*.py"), *(root / "conf" / "method").glob("*.yaml")]
+    methods = {p.stem for p in files}
     methods |= {
         n.name for p in _sources(root, "methods") for n in ast.parse(p.read_text()).body if isinstance(n, ast.ClassDef)
     }

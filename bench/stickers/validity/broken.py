@@ -26,7 +26,7 @@ def _rescaled_twice(image: Image.Image) -> Image.Image:
 
 def reads(judge: Any) -> bool:
     """Returns whether a judge reads texts."""
-    return hasattr(judge, "texts") or hasattr(judge, "pairs")
+    return bool(getattr(judge, "reads", hasattr(judge, "texts") or hasattr(judge, "pairs")))
 
 
 class Broken:

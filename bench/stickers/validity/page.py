@@ -13,7 +13,7 @@ from bench.stickers.validity.run import SOUND, check, on_generated
 if TYPE_CHECKING:
     from bench.metric import Metric
 
-HEAD = """# What the metrics are worth
+HEAD = f"""# What the metrics are worth
 
 Renderings of the embedded world are known to be right or wrong, and in what. Here every metric is asked to tell
 them apart. Made by `python -m bench validate-metrics`; 95 % intervals over scenes.
@@ -23,7 +23,7 @@ them apart. Made by `python -m bench validate-metrics`; 95 % intervals over scen
 **AUC**: how often a right picture scores better than a wrong one. For fidelity, wrong is other artwork of the same
 class, or another class; for prompt following, one of the prompt's five attributes changed; for preservation, one
 attribute changed, where the right picture is the same content moved and mirrored.
-**Rank**: Spearman's correlation with how much is right.
+**Rank**: Spearman's correlation with how much is right. **Sound**: the AUC's interval lies above {SOUND}.
 """
 FAILED = """
 ## How often the right picture scores better than a failure
@@ -45,6 +45,10 @@ def _cell(figure: dict[str, float]) -> str:
     return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
 
 
+def _sound(metric: dict[str, Any]) -> bool:
+    return metric["auc"]["low"] >= SOUND
+
+
 def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
@@ -54,7 +58,10 @@ def page(result: dict[str, Any]) -> str:
     """Returns the page in Markdown."""
     metrics, made = result["metrics"], result["generated"]
     every = list(metrics.values())
-    main = ([m["title"], m["group"], m["judge"], _cell(m["auc"]), _cell(m["rank"])] for m in every)
+    main = (
+        [m["title"], m["group"], m["judge"], _cell(m["auc"]), _cell(m["rank"]), "yes" if _sound(m) else "**no**"]
+        for m in every
+    )
     failures = (
         [m["title"], *(f"{m['prefers'][f]['value']:.2f}" if f in m["prefers"] else "–" for f in FAILURES)]
         for m in every
@@ -71,7 +78,7 @@ def page(result: dict[str, Any]) -> str:
 `{made["model"]}` drew held-out captions; the oracle says that {made["followed"]:.0%} show all that was asked.
 """
     return "\n".join([
-        HEAD, _table(["metric", "of", "judge", "AUC", "rank"], main),
+        HEAD, _table(["metric", "of", "judge", "AUC", "rank", "sound"], main),
         FAILED, _table(["metric", *FAILURES], failures),
         BROKEN, _table(["metric", "fault", "AUC", "lost", "exposed by"], broken),
         about, _table(["metric", "AUC, all of the prompt against not all"], generated),
