@@ -72,7 +72,7 @@ def make_plan(tmp_path, name="poodle", caption="a <new1> dog", given=("+method=p
     )  # fmt: skip
     cells = grid(concept, TEMPLATES, {"concept": 2, "unrelated": 1, "empty": 1})
     config = {"root": str(tmp_path / "runs"), "model": {"name": "tiny"}, "seed": 3, "_given": list(given)}
-    return Plan(config, "purecc", "methods.purecc.PureCC", {"rank": 7}, True, concept, cells, tmp_path, KEYS)
+    return Plan(config, "purecc", "methods.purecc.PureCC", {"rank": 7}, True, concept, cells, tmp_path, None, KEYS)
 
 
 def fill_store(plan, store):

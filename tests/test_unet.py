@@ -91,7 +91,8 @@ def test_noise_is_added_as_the_pipelines_scheduler_adds_it(unet: Backbone) -> No
     torch.testing.assert_close(x_t, unet.pipe.scheduler.add_noise(x_0, noise, steps))
     assert torch.equal(target, noise)
     times = unet.sample_times(5000, g)
-    assert torch.equal((1000 * times).round().long().unique(), (1000 * times).long().unique())
+    torch.testing.assert_close(1000 * times, (1000 * times).round(), atol=1e-3, rtol=0)  # they are discrete
+    assert len((1000 * times).round().unique()) > 900
     assert float(times.min()) >= 0
     assert float(times.max()) <= 0.999
 
