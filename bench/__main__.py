@@ -22,7 +22,7 @@ A run is composed of these groups and values (conf/ has them all):
   protocol=  {protocols}
   concept=   {concepts}
   seed=0     seed of training
-  tuned=auto tuned values where the model has some; tuned=none gives the paper's
+  tuned=auto the model's own values where it has some; tuned=none gives the paper's
   root=runs  where runs are kept; issuing a command again continues it
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
 

@@ -39,7 +39,7 @@ def values_used(row: Row, plan: Plan) -> str:
     """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand."""
     given = [o.lstrip("+") for o in plan.config.get("_given", [])]
     by_hand = [o for o in given if o.startswith("method.")]
-    base = f"values tuned for {row.model}" if row.tuned else "published values"
+    base = f"values set for {row.model}" if row.tuned else "published values"
     return ", ".join([base, *(f"{o} by hand" for o in by_hand)])
 
 

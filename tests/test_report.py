@@ -243,7 +243,7 @@ def test_show_prints_the_numbers(tmp_path, capsys):
         for w in ("fidelity", "dino ", "prompt following", "clip_t ", "preservation", "drift/", "other", "novel")
     ]
     assert order == sorted(order)
-    assert "purecc on poodle · tiny · seed 3 · values tuned for tiny, method.rank=7 by hand · ok" in out
+    assert "purecc on poodle · tiny · seed 3 · values set for tiny, method.rank=7 by hand · ok" in out
     assert "12.5 s, 800 steps" in out and row.digest() in out and f"{plan.folder} (row.json" in out
     assert "there already" not in out
     show.show(row, plan, there=True)
