@@ -133,6 +133,19 @@ class Workbench:
         order = torch.randperm(len(words), generator=self.generator("vocabulary", 0)).tolist()
         return [words[i] for i in sorted(order[:500])]
 
+    def denoising(self, batch: Batch, using: Sequence[str]) -> Tensor:
+        """Returns E‖target − prediction(x_t | complete caption)‖², with a gradient."""
+        (prediction,) = self.predict(batch, batch.complete, using=using, grad=True)
+        return (prediction - batch.target).square().mean()
+
+    def with_prior(self, batch: Batch, using: Sequence[str], images: int, weight: float) -> dict[str, Tensor]:
+        """Returns the denoising loss and, where there are prior images, λ of the class's own (DreamBooth, eq. 2)."""
+        instance = self.denoising(batch, using)
+        if not images:
+            return {"loss": instance}
+        kept = self.denoising(self.prior(batch.step, len(batch.t), images), using)
+        return {"loss": instance + weight * kept, "instance": instance, "prior": kept}
+
     def text_states(self, prompts: Sequence[str], using: Sequence[str] = ()) -> list[tuple[Tensor, Tensor]]:
         """Returns each text tower's ids (n, length) and last states (n, length, width), with gradients."""
         with self.backbone.using(using):

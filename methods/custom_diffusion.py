@@ -47,16 +47,8 @@ class CustomDiffusion:
             Group(word.parameters(), self.lr, weight_decay=0.0),
         ]
 
-        def error(batch: Batch) -> Tensor:
-            (v,) = workbench.predict(batch, batch.complete, using=["keys-values", "word"], grad=True)
-            return (v - batch.target).square().mean()
-
         def loss(batch: Batch) -> dict[str, Tensor]:
-            instance = error(batch)
-            if not self.prior_images:
-                return {"loss": instance}
-            kept = error(workbench.prior(batch.step, self.batch_size, self.prior_images))
-            return {"loss": instance + self.prior_weight * kept, "instance": instance, "prior": kept}
+            return workbench.with_prior(batch, ["keys-values", "word"], self.prior_images, self.prior_weight)
 
         workbench.fit("custom-diffusion", groups, loss, self.steps, self.batch_size)
         return workbench.adapter(delta="keys-values", word="word")

@@ -102,8 +102,7 @@ class DPG:
         total = self.reward_weight * values["cost"] + self.instance_weight * instance
         if self.prior_images:
             prior = workbench.prior(batch.step, self.batch_size, self.prior_images)
-            (kept,) = workbench.predict(prior, prior.complete, using=["policy"], grad=True)
-            values["prior"] = (kept - prior.target).square().mean()
+            values["prior"] = workbench.denoising(prior, ["policy"])
             total = total + self.prior_weight * values["prior"]
         return {"loss": total, "slope": slope, **values}
 

@@ -42,16 +42,8 @@ class DreamBooth:
         """Minimizes E‖target − prediction(x_t | complete)‖² + λ E‖target' − prediction(x'_t | class)‖²."""
         group = Group(workbench.weights("dreambooth", "all"), self.lr, weight_decay=1e-2)
 
-        def error(batch: Batch) -> Tensor:
-            (v,) = workbench.predict(batch, batch.complete, using=["dreambooth"], grad=True)
-            return (v - batch.target).square().mean()
-
         def loss(batch: Batch) -> dict[str, Tensor]:
-            instance = error(batch)
-            if not self.prior_images:
-                return {"loss": instance}
-            kept = error(workbench.prior(batch.step, self.batch_size, self.prior_images))
-            return {"loss": instance + self.prior_weight * kept, "instance": instance, "prior": kept}
+            return workbench.with_prior(batch, ["dreambooth"], self.prior_images, self.prior_weight)
 
         workbench.fit("dreambooth", [group], loss, self.steps, self.batch_size)
         return workbench.adapter(delta="dreambooth")

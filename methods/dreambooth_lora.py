@@ -55,16 +55,8 @@ class DreamBoothLora:
             groups.append(Group(token.parameters(), self.token_lr, weight_decay=0.0))
             using.append("word")
 
-        def error(batch: Batch) -> Tensor:
-            (v,) = workbench.predict(batch, batch.complete, using=using, grad=True)
-            return (v - batch.target).square().mean()
-
         def loss(batch: Batch) -> dict[str, Tensor]:
-            instance = error(batch)
-            if not self.prior_images:
-                return {"loss": instance}
-            kept = error(workbench.prior(batch.step, self.batch_size, self.prior_images))
-            return {"loss": instance + self.prior_weight * kept, "instance": instance, "prior": kept}
+            return workbench.with_prior(batch, using, self.prior_images, self.prior_weight)
 
         workbench.fit("dreambooth", groups, loss, self.steps, self.batch_size)
         return workbench.adapter(lora="dreambooth", word="word" if self.learn_token else None)

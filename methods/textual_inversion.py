@@ -39,8 +39,7 @@ class TextualInversion:
         rows = workbench.token("word", init=concept.class_phrase).parameters()
 
         def loss(batch: Batch) -> dict[str, Tensor]:
-            (v,) = workbench.predict(batch, batch.complete, using=["word"], grad=True)
-            return {"loss": (v - batch.target).square().mean()}
+            return {"loss": workbench.denoising(batch, ["word"])}
 
         workbench.fit("word", [Group(rows, self.lr, weight_decay=0.0)], loss, self.steps, self.batch_size)
         return workbench.adapter(word="word")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbone.delta import Deltas
+from bench.backbone.files import squares
 from bench.backbone.gate import Gate, Gating
 from bench.backbone.prompts import PromptEmbeds, Prompts
 from bench.backbone.token import ConceptToken
@@ -96,13 +97,24 @@ class Backbone(ABC):
     def sample_times(self, count: int, generator: torch.Generator) -> Tensor:
         """Draws training times (count,) as the model was trained."""
 
+    @property
     @abstractmethod
-    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Returns the scaled latents (n, C, h, w) of pictures."""
+    def latent_shift(self) -> float:
+        """What is taken from the autoencoder's latents before they are scaled."""
 
-    @abstractmethod
+    # --- pictures --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
+        """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
+        side = self.denoiser.config.sample_size * self.pipe.vae_scale_factor
+        z = self.pipe.vae.encode(self.pipe.image_processor.preprocess(squares(images, side))).latent_dist.mean
+        return (z - self.latent_shift) * self.pipe.vae.config.scaling_factor
+
     def decode(self, x_0: Tensor) -> Tensor:
         """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents; gradients pass."""
+        vae = self.pipe.vae
+        return vae.decode(x_0 / vae.config.scaling_factor + self.latent_shift, return_dict=False)[0]
 
     # --- prompts and prediction ------------------------------------------------------------------
 

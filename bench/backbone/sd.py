@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from bench.backbone.base import Backbone
-from bench.backbone.files import fused, squares
+from bench.backbone.files import fused
 from bench.backbone.prompts import PromptEmbeds
 
 STEPS = 1000  # of the discrete noise schedule
@@ -81,17 +79,10 @@ class SD(Backbone):
         """Uniform steps (Ho et al. 2020)."""
         return torch.randint(STEPS, (count,), generator=generator) / STEPS
 
-    @torch.no_grad()
-    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
-        side = self.denoiser.config.sample_size * self.pipe.vae_scale_factor
-        vae = self.pipe.vae
-        z = vae.encode(self.pipe.image_processor.preprocess(squares(images, side))).latent_dist.mean
-        return z * vae.config.scaling_factor
-
-    def decode(self, x_0: Tensor) -> Tensor:
-        """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents."""
-        return self.pipe.vae.decode(x_0 / self.pipe.vae.config.scaling_factor, return_dict=False)[0]
+    @property
+    def latent_shift(self) -> float:
+        """None: Stable Diffusion 1 and 2 only scale."""
+        return 0.0
 
 
 class SDVelocity(SD):

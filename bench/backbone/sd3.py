@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from bench.backbone.base import Backbone
-from bench.backbone.files import fused, squares
+from bench.backbone.files import fused
 from bench.backbone.prompts import PromptEmbeds
 
 
@@ -84,15 +82,7 @@ class SD3(Backbone):
         shift = self.pipe.scheduler.config.shift
         return shift * t / (1 + (shift - 1) * t)
 
-    @torch.no_grad()
-    def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
-        side = self.denoiser.config.sample_size * self.pipe.vae_scale_factor
-        vae = self.pipe.vae
-        z = vae.encode(self.pipe.image_processor.preprocess(squares(images, side))).latent_dist.mean
-        return (z - vae.config.shift_factor) * vae.config.scaling_factor
-
-    def decode(self, x_0: Tensor) -> Tensor:
-        """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents."""
-        vae = self.pipe.vae
-        return vae.decode(x_0 / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+    @property
+    def latent_shift(self) -> float:
+        """Where the autoencoder's latents are centred."""
+        return float(self.pipe.vae.config.shift_factor)
