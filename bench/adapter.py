@@ -150,16 +150,17 @@ class Adapter:
 
 
 def merge(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
-    """Returns one adapter in which several act at once: the sum of their weighted LoRAs, and all their words.
+    """Returns one adapter in which several act at once: their weighted changes summed, and all their words.
 
     Raises:
-        BenchError: two of them learned the same word, or one changed the model's own weights.
+        BenchError: two of them learned the same word.
     """
     words = [t["text"] for a in adapters for t in a.tokens]
     if len(set(words)) < len(words):
         raise BenchError(f"merge: two adapters learned one word ({', '.join(words)}); each needs its own token")
-    if any(a.delta for a in adapters):
-        raise BenchError("merge: an adapter that changed the model's own weights cannot be added to another")
+    delta: dict[str, Tensor] = {}
+    for a, w in zip(adapters, weights, strict=True):
+        delta |= {path: delta[path] + w * v if path in delta else w * v for path, v in a.delta.items()}
     loras = [
         dataclasses.replace(x, weight=x.weight * w) for a, w in zip(adapters, weights, strict=True) for x in a.loras
     ]
@@ -168,8 +169,8 @@ def merge(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     scales = [a.consistency_scale for a in adapters if a.consistency_scale is not None]
     first = adapters[0]
     tokens = [t for a in adapters for t in a.tokens]
-    return Adapter(loras, tokens, consistency_scale=scales[0] if scales else None, prefix=first.prefix,
-                   base=first.base, log=log, cost=cost)  # fmt: skip
+    return Adapter(loras, tokens, delta, scales[0] if scales else None, first.answers, first.prefix, first.base,
+                   log, cost)  # fmt: skip
 
 
 def _lora_file(k: int) -> str:

@@ -31,7 +31,7 @@ class ModelConfig(_Strict):
 class EncoderConfig(_Strict):
     """A judge of `conf/dataset`."""
 
-    kind: Literal["open_clip", "dino", "blip2", "blip1"]
+    kind: Literal["open_clip", "dino", "blip2", "blip1", "oracle"]
     name: str
     path: str
 
@@ -65,6 +65,7 @@ class RunConfig(BaseModel):
     root: str
     tuned: Literal["auto", "none"]
     gate: Literal["auto", "open", "closed"] | float = "auto"
+    customizer: str = Field(default="dreambooth_lora", pattern=NAME)
 
 
 def first_error(error: ValidationError) -> str:

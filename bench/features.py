@@ -14,6 +14,7 @@ from bench.backbone.files import check_files, fingerprint, resolve
 from bench.errors import BenchError
 from bench.matching import Blip1, Blip2
 from bench.progress import quiet_libraries, track
+from bench.reader import Reader
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,9 +100,9 @@ class Dino:
             return torch.nn.functional.normalize(z, dim=-1).numpy()
 
 
-Judge = OpenClip | Dino | Blip2 | Blip1
-ENCODERS: dict[str, type[OpenClip] | type[Dino] | type[Blip2] | type[Blip1]] = {
-    "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1,
+Judge = OpenClip | Dino | Blip2 | Blip1 | Reader
+ENCODERS: dict[str, type[Judge]] = {
+    "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader,
 }  # fmt: skip
 
 
@@ -145,7 +146,7 @@ class FeatureCache:
         keys = ["text:" + hashlib.sha256(t.encode()).hexdigest() for t in texts]
         return self._get(encoder, keys, lambda indices: encoder.texts([texts[i] for i in indices]))
 
-    def pairs(self, judge: Blip2 | Blip1, paths: Sequence[Path], texts: Sequence[str]) -> Array:
+    def pairs(self, judge: Blip2 | Blip1 | Reader, paths: Sequence[Path], texts: Sequence[str]) -> Array:
         """Returns a matcher's scores (n, k) of picture files with their texts."""
         from PIL import Image
 

@@ -10,7 +10,7 @@ from bench.progress import track
 
 if TYPE_CHECKING:
     from bench.backbone.base import Backbone
-    from bench.concept import Cell, PromptGrid
+    from bench.grid import Cell, PromptGrid
 
 
 def generate(

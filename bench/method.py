@@ -18,7 +18,8 @@ class Method(Protocol):
     `workbench.fit` once for every stage of the paper), closed form (edits weights), inference only.
 
     Attributes:
-        tasks: the concept kinds it can serve: `subject`, `style`, `erase`, `multi`.
+        tasks: the concept kinds it can serve: `subject`, `style`, `subject_style` and `multi` (parts learned, or
+            erased, apart and merged), `erase`, `roundtrip` (erasing what was just learned).
         families: the backbone families its mathematics holds for: `flow`, `epsilon`, `v`.
     """
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
+CUSTOMIZING = ("subject", "style", "subject_style")  # kinds of concept that are learned
+
+
 @dataclass(frozen=True)
 class Features:
     """Unit-length features of one encoder for the cells of one channel, aligned row by row.
@@ -36,7 +39,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as the harness sees it."""
+    """A metric as the harness sees it; `metric` says what its fields are."""
 
     name: str
     title: str
@@ -46,6 +49,16 @@ class Metric:
     channels: tuple[str, ...]
     version: int
     function: Callable[[Features], Array]
+    plain: str = ""
+    kinds: tuple[str, ...] = ()
+
+    def serves(self, kind: str) -> bool:
+        """Returns whether it is defined for concepts of a kind."""
+        return not self.kinds or kind in self.kinds
+
+    def value_name(self, channel: str) -> str:
+        """Returns what its value on a channel is called in rows."""
+        return self.name if channel == self.plain or len(self.channels) == 1 else f"{self.name}/{channel}"
 
 
 def metric(
@@ -57,21 +70,26 @@ def metric(
     needs: str,
     channels: tuple[str, ...],
     version: int = 1,
+    plain: str = "",
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Features], Array]], Metric]:
     """Declares a metric: a function from features to one value a picture.
 
     Args:
         name: its name in rows.
         title: its name in sentences.
-        group: what it is a measure of, `fidelity`, `prompt following` or `preservation`; tables are in this order.
+        group: `fidelity`, `prompt following`, `preservation` or `erasure`; tables are in this order.
         better: its direction; `zero` means the nearer to zero the better.
-        needs: the encoder slot it reads, `clip`, `dino`, `blip2` or `blip1`.
+        needs: the encoder slot it reads, `clip`, `dino`, `blip2`, `blip1` or `reader`.
         channels: the channels it is defined on.
         version: raised whenever its values change.
+        plain: the channel whose value goes by the name alone, the others being `name/channel`; the references
+            themselves are scored by such a metric as an anchor.
+        kinds: the concept kinds it is for; none is all.
     """
 
     def declare(function: Callable[[Features], Array]) -> Metric:
-        return Metric(name, title, group, better, needs, channels, version, function)
+        return Metric(name, title, group, better, needs, channels, version, function, plain, kinds)
 
     return declare
 

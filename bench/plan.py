@@ -6,15 +6,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bench import paths
 from bench.backbone.files import check_files, fingerprint, model_folders, resolve
-from bench.concept import Concept, PromptGrid, grid, load_templates
-from bench.concept import load as load_concept
+from bench.concept import Concept
+from bench.concept_file import load as load_concept
 from bench.errors import BenchError
+from bench.grid import PromptGrid, grid, load_templates
 from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
 
 DTYPE = "float32"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a run.
+
+    Attributes:
+        concept: what is learned or erased.
+        method: the name of the method's config.
+        target: dotted name of its class.
+        fields: its hyperparameters.
+        key: of what it leaves behind.
+        beneath: key of the adapter that is made part of the model first; none for the untouched model.
+    """
+
+    concept: Concept
+    method: str
+    target: str
+    fields: dict[str, Any]
+    key: str
+    beneath: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,6 +51,7 @@ class Plan:
         target: dotted name of its class.
         hyperparameters: its fields, tuned values applied.
         tuned: whether values found for this model were applied.
+        trainings: in order; several for a composite concept.
         keys: stage → key.
     """
 
@@ -39,6 +64,7 @@ class Plan:
     grid: PromptGrid
     model_folder: Path
     model_lora: Path | None
+    trainings: tuple[Training, ...]
     keys: dict[str, str]
 
     @property
@@ -70,24 +96,62 @@ def make(config: dict[str, Any], method: str) -> Plan:
     Raises:
         BenchError: something in it cannot be met.
     """
-    fields = dict(config["method"])
-    target, tuned_table = fields.pop("_target_", None), fields.pop("tuned", {}) or {}
-    if not isinstance(target, str):
-        raise BenchError("method._target_ is missing; the dotted name of a method's class would be right")
-    method = method or target.rpartition(".")[2]
+    name, target, fields, tuned = _method(config, method, config["method"])
     model = config["model"]
-    tuned = config["tuned"] != "none" and model["name"] in tuned_table
-    if tuned:
-        fields = _tuned(fields, tuned_table[model["name"]], config.get("_given", []))
     model_folder, lora = model_folders(model)
     check_files(model_folder)
     dataset = dataset_folder(config["dataset"]["path"])
     concept = load_concept(dataset, str(config["concept"]))
     cells = grid(concept, load_templates(dataset), config["protocol"]["seeds"])
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
-    stages = _stages(config, target, fields, weights, concept, cells)
-    keys = {name: key_of(parts) for name, parts in stages.items()}
-    return Plan(config, method, target, fields, tuned, concept, cells, model_folder, lora, keys)
+    trainings, train = _trainings(config, (name, target, fields), weights, concept)
+    stages = _stages(config, train, trainings, weights, cells)
+    keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train}
+    return Plan(config, name, target, fields, tuned, concept, cells, model_folder, lora, trainings, keys)
+
+
+def _method(config: dict[str, Any], name: str, said: dict[str, Any]) -> tuple[str, str, dict[str, Any], bool]:
+    """Returns a method's name, class, fields and whether values for the model were applied to them."""
+    fields = dict(said)
+    target, table = fields.pop("_target_", None), fields.pop("tuned", {}) or {}
+    if not isinstance(target, str):
+        raise BenchError("method._target_ is missing; the dotted name of a method's class would be right")
+    model = config["model"]["name"]
+    tuned = config["tuned"] != "none" and model in table
+    if tuned:
+        fields = _tuned(fields, table[model], config.get("_given", []))
+    return name or target.rpartition(".")[2], target, fields, tuned
+
+
+def _customizer(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Returns the method that teaches a round trip its concept, with the values found for the model."""
+    name = config["customizer"]
+    path = paths.shipped("conf") / "method" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise BenchError(f"customizer={name}: no such method; one of {known} would be right")
+    return _method(config | {"_given": []}, name, yaml.safe_load(path.read_text(encoding="utf-8")))[:3]
+
+
+def _trainings(
+    config: dict[str, Any], method: tuple[str, str, dict[str, Any]], weights: str, concept: Concept
+) -> tuple[tuple[Training, ...], str]:
+    """Returns what is trained, in order, and the key of what the run's pictures are made with."""
+
+    def training(method: tuple[str, str, dict[str, Any]], concept: Concept, beneath: str = "") -> Training:
+        name, target, fields = method
+        parts = _train_parts(config, target, fields, weights, concept) | ({"beneath": beneath} if beneath else {})
+        return Training(concept, name, target, fields, key_of(parts), beneath)
+
+    if concept.kind == "roundtrip":
+        learned = training(_customizer(config), concept.parts[0])
+        erased = training(method, concept, beneath=learned.key)
+        return (learned, erased), erased.key
+    if not concept.parts:
+        only = training(method, concept)
+        return (only,), only.key
+    apart = tuple(training(method, part) for part in concept.parts)
+    return apart, key_of({"merged": [t.key for t in apart], "weights": concept.weights})
 
 
 def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> dict[str, Any]:
@@ -106,33 +170,40 @@ def _judge(path: str) -> str:
     return fingerprint(folder)
 
 
-def _stages(
-    config: dict[str, Any], target: str, fields: dict[str, Any], weights: str, concept: Concept, cells: PromptGrid
-) -> dict[str, dict[str, Any]]:
-    """Returns what the key of each stage is made of (DESIGN section 1)."""
-    model = config["model"]
-    train = {
+def _train_parts(
+    config: dict[str, Any], target: str, fields: dict[str, Any], weights: str, concept: Concept
+) -> dict[str, Any]:
+    """Returns what the key of a training is made of (DESIGN section 1)."""
+    return {
         "code": code_of("workbench.py", "loop.py", "adapter.py", "backbone"),
         "libraries": libraries(),
         "method": fields,
         "target": target,
         "source": source_hash(target, "method._target_"),
         "model": weights,
-        "max_sequence_length": model["max_sequence_length"],
+        "max_sequence_length": config["model"]["max_sequence_length"],
         "concept": concept.fingerprint(),
         "seed": config["seed"],
         "dtype": DTYPE,
     }
+
+
+def _stages(
+    config: dict[str, Any], train: str, trainings: tuple[Training, ...], weights: str, cells: PromptGrid
+) -> dict[str, dict[str, Any]]:
+    """Returns what the keys of the later stages are made of."""
+    model = config["model"]
     sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
     prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
     drawing = {"code": code_of("generate.py", "backbone"), "libraries": libraries()}
     base = drawing | {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
-    generate = drawing | {"train": key_of(train), "sampler": sampler, "grid": prompts, "gate": config["gate"]}
+    generate = drawing | {"train": train, "sampler": sampler, "grid": prompts, "gate": config["gate"]}
+    beneath = [t.beneath for t in trainings if t.beneath]
     encoders = {slot: _judge(e["path"]) for slot, e in config["dataset"]["encoders"].items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {
-        "code": code_of("features.py", "matching.py", "score.py", "metric.py", "stats.py", "row.py"),
+        "code": code_of("features.py", "matching.py", "reader.py", "score.py", "metric.py", "stats.py", "row.py"),
         "libraries": libraries(),
         "named": [config["dataset"], config["protocol"]["name"]],
         "images": key_of(generate),
@@ -140,4 +211,5 @@ def _stages(
         "encoders": encoders,
         "metrics": metrics,
     }
-    return {"train": train, "base": base, "generate": generate, "score": score}
+    learned = {"learned": generate | {"train": beneath[0], "gate": "auto"}} if beneath else {}
+    return {"base": base, **learned, "generate": generate, "score": score}

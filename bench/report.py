@@ -14,7 +14,7 @@ from bench.curves import POINTS, Curve, read_curves
 from bench.store import write_text
 
 if TYPE_CHECKING:
-    from bench.concept import Prompt
+    from bench.grid import Prompt
     from bench.plan import Plan
     from bench.row import Row
     from bench.store import Store
@@ -58,6 +58,7 @@ def _context(plan: Plan, row: Row, store: Store) -> dict[str, Any]:
         "verdict": show.verdict(row),
         "values_used": show.values_used(row, plan),
         "groups": show.grouped(row),
+        "before": show.before(row),
         "arrows": show.ARROWS,
         "ranges": _ranges(row),
         "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
@@ -114,6 +115,8 @@ def _scores(path: Path) -> Scores:
 def _channels(plan: Plan, store: Store, scores: Scores) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns channel → its prompts, each with its pictures; nothing where no picture was made."""
     folders = {stage: store.path(stage, plan.keys[stage]) for stage in ("base", "generate")}
+    if "learned" in plan.keys:
+        folders["learned"] = store.path("generate", plan.keys["learned"])
     if not folders["generate"].is_dir():
         return []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import logging
@@ -14,17 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backbone.files import fingerprint
-from bench.config import first_error
 from bench.errors import BenchError, Diverged
 from bench.metric import load_metrics
-from bench.names import resolve_name
 from bench.plan import Plan
 from bench.provenance import provenance
 from bench.row import Row
 from bench.store import DONE, Store, write_text
+from bench.training import beneath, instantiate, load_adapter, train
 
 if TYPE_CHECKING:
-    from bench.adapter import Adapter
     from bench.backbone.base import Backbone
 
 log = logging.getLogger("bench")
@@ -45,7 +42,7 @@ def run(plan: Plan) -> tuple[Row, bool]:
     store = Store(Path(plan.config["root"]))
     backbone = _Lazily(lambda: _load_backbone(plan))
     try:
-        _train(plan, store, backbone)
+        train(plan, store, backbone)
         _pictures(plan, store, backbone)
         row = _record(plan, store)
     except Diverged as error:
@@ -71,7 +68,8 @@ def preflight(plan: Plan) -> None:
     """
     if _finished(plan) is not None:
         return
-    instantiate(plan)
+    for training in plan.trainings:
+        instantiate(plan, training)
     encoders = plan.config["dataset"]["encoders"]
     for m in load_metrics(plan.config["protocol"]["metrics"]):
         if m.needs not in encoders:
@@ -127,87 +125,35 @@ def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length:
     return backbone.load(family, folder, max_sequence_length, lora)
 
 
-def _train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
-    if store.has("train", plan.keys["train"]):
-        return
-    from bench.checkpoint import Checkpoint
-    from bench.workbench import Workbench
-
-    method = instantiate(plan)
-    with store.make("train", plan.keys["train"], {"method": plan.target, "concept": plan.concept.name}) as folder:
-        checkpoint = Checkpoint(folder.with_name(f"{plan.keys['train']}.checkpoints"))
-        bench = Workbench(backbone(), plan.concept, plan.config["seed"], plan.config["model"], checkpoint)
-        try:
-            method.train(bench, plan.concept).save(folder)
-        finally:
-            backbone().clear()
-    checkpoint.discard()
-
-
-def instantiate(plan: Plan) -> Any:
-    """Builds the method from its fields and checks that it serves this task and model.
-
-    Raises:
-        BenchError: a field is wrong, or the method is not made for the concept's kind or the model's family.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    cls = resolve_name(plan.target, "method._target_")
-    if not dataclasses.is_dataclass(cls) or not all(hasattr(cls, a) for a in ("train", "tasks", "families")):
-        raise BenchError(f"method._target_={plan.target}: a dataclass with train, tasks and families would be right")
-    known = [f.name for f in dataclasses.fields(cls)]
-    unknown = [k for k in plan.hyperparameters if k not in known]
-    if unknown:
-        raise BenchError(f"method {plan.method} has no field {unknown[0]!r}; it has {', '.join(known) or 'none'}")
-    try:
-        method = TypeAdapter(cls).validate_python(plan.hyperparameters)
-    except ValidationError as error:
-        raise BenchError(f"method {plan.method}: {first_error(error)}") from None
-    model, kind = plan.config["model"], plan.concept.kind
-    if model["family"] not in method.families:
-        why = getattr(cls, "not_for", {}).get(model["family"], "")
-        raise BenchError(
-            f"method {plan.method} is made for {', '.join(method.families)} models, and {model['name']} is "
-            f"{model['family']}{': ' * bool(why)}{why}"
-        )
-    if kind not in method.tasks:
-        raise BenchError(
-            f"method {plan.method} serves {', '.join(method.tasks)}, and concept {plan.concept.name} is of kind {kind}"
-        )
-    return method
-
-
-def load_adapter(plan: Plan, store: Store) -> Adapter:
-    """Loads what training left behind."""
-    from bench.adapter import Adapter
-
-    return Adapter.load(store.path("train", plan.keys["train"]))
-
-
 def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
     from bench.generate import generate
 
-    model = plan.config["model"]
+    model, gate = plan.config["model"], plan.config["gate"]
     options = {k: model[k] for k in ("steps", "guidance_scale", "batch_size")}
     if not store.has("base", plan.keys["base"]):
         with store.make("base", plan.keys["base"], {"model": model["name"]}) as folder:
             generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
+    if "learned" in plan.keys and not store.has("generate", plan.keys["learned"]):
+        learned = load_adapter(store, plan.trainings[0].key)
+        about = {"method": plan.trainings[0].method}
+        with store.make("generate", plan.keys["learned"], about) as folder, learned.applied(backbone()):
+            generate(backbone(), plan.grid, folder, complete=True, label="before erasing", **options)
     if store.has("generate", plan.keys["generate"]):
         return
-    adapter = load_adapter(plan, store)
+    adapter = load_adapter(store, plan.keys["train"])
     with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder:
         if adapter.answers == "references":
             _answer(plan, folder)
-            return
-        if adapter.empty:  # asked in plain words, the untouched model makes the base model's pictures
-            for path in sorted(store.path("base", plan.keys["base"]).glob("*.*")):
+        elif adapter.empty:  # asked in plain words, the untouched model makes the same pictures again
+            untouched = ("generate", "learned") if "learned" in plan.keys else ("base", "base")
+            for path in sorted(store.path(untouched[0], plan.keys[untouched[1]]).glob("*.*")):
                 if path.name != DONE:
                     shutil.copy2(path, folder / path.name)
-            return
-        rules = {"gate": plan.config["gate"], "consistency_scale": adapter.consistency_scale}
-        with adapter.applied(backbone()):
-            label = f"customized, {plan.method}"
-            generate(backbone(), plan.grid, folder, complete=True, label=label, **options, **rules)
+        else:
+            rules = {"gate": gate, "consistency_scale": adapter.consistency_scale}
+            with beneath(plan.trainings[-1], store, backbone), adapter.applied(backbone()):
+                label = f"customized, {plan.method}"
+                generate(backbone(), plan.grid, folder, complete=True, label=label, **options, **rules)
 
 
 def _answer(plan: Plan, folder: Path) -> None:
@@ -229,20 +175,27 @@ def _record(plan: Plan, store: Store) -> Row:
 
     encoders = {slot: features.build(spec) for slot, spec in plan.config["dataset"]["encoders"].items()}
     metrics = load_metrics(plan.config["protocol"]["metrics"])
+    wanted = [m for m in metrics if m.serves(plan.concept.scored_as)]
     if not store.has("score", plan.keys["score"]):
         cache = features.FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
-        images, base = (store.path(s, plan.keys[s]) for s in ("generate", "base"))
-        table = score.score(plan.grid, images, base, real, encoders, metrics, cache)
-        table = pd.concat([table, score.score_references(real, captions, encoders, metrics, cache)])
+        table = score.score(plan.grid, _folders(plan, store), plan.concept, encoders, wanted, cache)
+        table = pd.concat([table, score.score_references(real, captions, encoders, wanted, cache)])
         cache.close()
         with store.make("score", plan.keys["score"], {"method": plan.method}) as folder:
             table.to_parquet(folder / "scores.parquet", index=False)
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
-    values = score.summarize(table, metrics, encoders)
-    adapter = load_adapter(plan, store)
-    anchors = {name: values[name] for name in ("none", "references") if name in values}
+    values = score.summarize(table, wanted, encoders)
+    adapter = load_adapter(store, plan.keys["train"])
+    anchors = {name: values[name] for name in ("none", "learned", "references") if name in values}
     return _row(plan, "ok", measured=values["model"], anchors=anchors, cost=adapter.cost)
+
+
+def _folders(plan: Plan, store: Store) -> dict[str, Path]:
+    """Returns where each source's pictures lie."""
+    folders = {"model": store.path("generate", plan.keys["generate"]), "none": store.path("base", plan.keys["base"])}
+    learned = {"learned": store.path("generate", plan.keys["learned"])} if "learned" in plan.keys else {}
+    return folders | learned
 
 
 def _fingerprints(plan: Plan) -> dict[str, str]:

@@ -12,53 +12,51 @@ import numpy as np
 from bench.features import FeatureCache, Judge, OpenClip
 from bench.matching import Blip1, Blip2
 from bench.metric import Features, Metric
+from bench.reader import Reader
 from bench.row import Value
 from bench.stats import interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.concept import PromptGrid
+    from bench.concept import Concept
+    from bench.grid import PromptGrid
 
 Encoders = dict[str, Judge]
 
 
 def score(
-    grid: PromptGrid, images: Path, base_images: Path, references: Sequence[Path], encoders: Encoders,
-    metrics: Sequence[Metric], cache: FeatureCache,
+    grid: PromptGrid, folders: dict[str, Path], concept: Concept, encoders: Encoders, metrics: Sequence[Metric],
+    cache: FeatureCache,
 ) -> pd.DataFrame:  # fmt: skip
-    """Scores the customized model's pictures, and the base model's as anchor `none`.
+    """Scores pictures of several sources: the customized `model`'s, and those of the anchors.
+
+    A prompt that asks for one part of a composite concept is compared with that part's references.
 
     Returns:
-        Columns source (`model` or `none`), metric, channel, prompt, seed, value.
+        Columns source, metric, channel, prompt, seed, value.
     """
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
     slots = {m.needs: encoders[m.needs] for m in metrics}
-    for channel in grid.channels():
-        cells = [c for c in grid.cells if c.prompt.channel == channel]
+    for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
+        cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
+        references = [concept.image_paths()[i] for i in concept.of_part(part)]
         for slot, encoder in slots.items():
             wanted = [m for m in metrics if m.needs == slot and channel in m.channels]
-            if not wanted:
+            asked = [c for c in cells if not isinstance(encoder, Reader) or encoder.knows(c.prompt.base)]
+            if not wanted or not asked:
                 continue
-            prompts = [c.prompt.base for c in cells]
-            folders = {"model": images, "none": base_images}
-            seen = look(encoder, {s: [f / f"{c.key}.png" for c in cells] for s, f in folders.items()}, prompts,
+            prompts = [c.prompt.base for c in asked]
+            seen = look(encoder, {s: [f / f"{c.key}.png" for c in asked] for s, f in folders.items()}, prompts,
                         references, cache)  # fmt: skip
             for source, features in seen.items():
                 for m in wanted:
-                    values = m.function(features)
+                    named = {"source": source, "metric": m.name, "channel": channel}
                     lines += [
-                        {
-                            "source": source,
-                            "metric": m.name,
-                            "channel": channel,
-                            "prompt": c.prompt.index,
-                            "seed": c.seed,
-                            "value": float(v),
-                        }
-                        for c, v in zip(cells, values, strict=True)
+                        named | {"prompt": c.prompt.index, "seed": c.seed, "value": float(v)}
+                        for c, v in zip(asked, m.function(features), strict=True)
                     ]
     return pd.DataFrame(lines)
 
@@ -68,7 +66,7 @@ def look(
     cache: FeatureCache,
 ) -> dict[str, Features]:  # fmt: skip
     """Returns what a judge sees of each source's pictures; `none` is the untouched model's."""
-    if isinstance(encoder, Blip2 | Blip1):
+    if isinstance(encoder, Blip2 | Blip1 | Reader):
         nothing = np.zeros((0, 0), np.float32)
         scores = {source: cache.pairs(encoder, paths, prompts) for source, paths in pictures.items()}
         return {source: Features(nothing, nothing, None, nothing, match) for source, match in scores.items()}
@@ -93,9 +91,11 @@ def score_references(
 
     lines: list[dict[str, Any]] = []
     for m in metrics:
-        if m.channels != ("concept",):
+        encoder = encoders[m.needs]
+        unread = isinstance(encoder, Reader) and not all(map(encoder.knows, captions))
+        if m.plain != "concept" or unread:
             continue  # the other channels ask what the references do not show
-        seen = look(encoders[m.needs], {"none": list(references)}, captions, references, cache)["none"]
+        seen = look(encoder, {"none": list(references)}, captions, references, cache)["none"]
         for i in range(len(references) if len(references) > 1 else 0):
             value = m.function(_alone(seen, i))[0]
             lines.append(
@@ -126,8 +126,7 @@ def summarize(table: pd.DataFrame, metrics: Sequence[Metric], encoders: Encoders
         lines = table[table["metric"] == m.name]
         for (source, channel), part in lines.groupby(["source", "channel"], sort=False):
             mean, low, high = interval(part["value"].to_numpy(), part["prompt"].to_numpy())
-            name = m.name if len(m.channels) == 1 else f"{m.name}/{channel}"
-            out.setdefault(str(source), {})[name] = Value(
+            out.setdefault(str(source), {})[m.value_name(str(channel))] = Value(
                 value=round(mean, 6), low=round(low, 6), high=round(high, 6), n=len(part),
                 title=m.title, group=m.group, better=m.better, checkpoint=encoders[m.needs].name, version=m.version,
             )  # fmt: skip

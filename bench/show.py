@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.row import Row, Value
 
-GROUPS = ("fidelity", "prompt following", "preservation")  # the order of tables
+GROUPS = ("erasure", "fidelity", "prompt following", "preservation")  # the order of tables
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
 LEGEND = """\
-[low, high]: 95 % interval; base: the untouched model; refs: the reference
+[low, high]: 95 % interval; base: the untouched model; learned: before erasing; refs: the reference
 pictures, each against the others; ↑ higher, ↓ lower, →0 nearer to 0 is better"""
 
 
@@ -35,6 +35,11 @@ def anchor(row: Row, source: str, name: str) -> Value | None:
     return row.anchors.get(source, {}).get(name)
 
 
+def before(row: Row) -> str:
+    """Returns the anchor that a run started from: the untouched model, or the one that had learned the concept."""
+    return "learned" if "learned" in row.anchors else "none"
+
+
 def values_used(row: Row, plan: Plan) -> str:
     """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand."""
     given = [o.lstrip("+") for o in plan.config.get("_given", [])]
@@ -49,7 +54,7 @@ def verdict(row: Row) -> str:
         what = "Training diverged" if row.status == "diverged" else "The run failed"
         return f"{what}: {row.reason or 'no reason was kept'}"
     groups = grouped(row)
-    heads = [groups[g][0] for g in GROUPS[:2] if g in groups]
+    heads = [groups[g][0] for g in GROUPS[:3] if g in groups]
     parts = [_moved(row, name) for name in heads]
     costs = {n: row.measured[n] for n in groups.get("preservation", []) if row.measured[n].better == "lower"}
     if costs:
@@ -61,25 +66,25 @@ def verdict(row: Row) -> str:
 
 def _moved(row: Row, name: str) -> str:
     """Says how a metric stands to the base model's, and whether that is toward what the references have."""
-    value, base = row.measured[name], anchor(row, "none", name)
+    value, base = row.measured[name], anchor(row, before(row), name)
     title = value.title or name
     if base is None:
         return f"{title} is {number(value.value)}"
-    before, after = base.value, value.value
-    if not _clearly(row, name, value, before):
-        return f"{title} did not move clearly ({number(before)} before, {number(after)} after)"
-    text = f"{title} {'rose' if after > before else 'fell'} from {number(before)} to {number(after)}"
+    then, after = base.value, value.value
+    if not _clearly(row, name, value, then):
+        return f"{title} did not move clearly ({number(then)} before, {number(after)} after)"
+    text = f"{title} {'rose' if after > then else 'fell'} from {number(then)} to {number(after)}"
     real = anchor(row, "references", name)
     if real is None or value.group != "fidelity":  # the references are no goal for prompt following
         return text
-    past, nearer = (real.value - before) * (real.value - after) < 0, abs(real.value - after) < abs(real.value - before)
+    past, nearer = (real.value - then) * (real.value - after) < 0, abs(real.value - after) < abs(real.value - then)
     return f"{text}, {'past' if past else 'toward' if nearer else 'away from'} the references' {number(real.value)}"
 
 
-def _clearly(row: Row, name: str, value: Value, before: float) -> bool:
+def _clearly(row: Row, name: str, value: Value, then: float) -> bool:
     """Returns whether the interval leaves out `no change`; the paired difference is asked where there is one."""
     paired = row.measured.get(f"delta_{name}/concept")
-    return not (paired.low <= 0 <= paired.high) if paired else not (value.low <= before <= value.high)
+    return not (paired.low <= 0 <= paired.high) if paired else not (value.low <= then <= value.high)
 
 
 def show(row: Row, plan: Plan, there: bool) -> None:
@@ -112,14 +117,15 @@ def _table(row: Row) -> Table:
 
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("   metric", no_wrap=True)
-    for heading in ("value", "[low, high]", "base", "refs"):
+    base = before(row)
+    for heading in ("value", "[low, high]", "base" if base == "none" else base, "refs"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("judged by", overflow="fold")
     for group, names in grouped(row).items():
         table.add_row(Text(group, style="bold"))
         for name in names:
             v = row.measured[name]
-            anchors = [number(a.value) if a else "—" for a in (anchor(row, s, name) for s in ("none", "references"))]
+            anchors = [number(a.value) if a else "—" for a in (anchor(row, s, name) for s in (base, "references"))]
             span = f"[{number(v.low)}, {number(v.high)}]"
             value = Text(number(v.value), style="bold")
             table.add_row(f"{ARROWS[v.better]:<2} {name}", value, span, *anchors, v.checkpoint)

@@ -11,7 +11,7 @@ from bench.errors import BenchError
 
 def pretrain(args: list[str]) -> int:
     """Makes the embedded world's models again."""
-    judges = ["clip-judge", "dino-judge", "blip2-judge", "blip1-judge"]
+    judges = ["sight", "clip-judge", "dino-judge", "blip2-judge", "blip1-judge"]
     names = ["vae", "text", "oracle", "flow", "flow-further", "unet", "unet-b", *judges, "cards"]
     parser = argparse.ArgumentParser("python -m bench pretrain", description=pretrain.__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all of them")

@@ -46,7 +46,7 @@ class ClassDiffusion:
     spl_weight: NonNegativeFloat = 0.25
     feature: Literal["eos", "released"] = "eos"
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject",)
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

@@ -33,7 +33,7 @@ class ConceptAblation:
     batch_size: PositiveInt = 4
     anchor_images: PositiveInt = 200
 
-    tasks: ClassVar[tuple[str, ...]] = ("erase",)
+    tasks: ClassVar[tuple[str, ...]] = ("erase", "multi", "roundtrip")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

@@ -52,7 +52,7 @@ class DCO:
     beta: PositiveFloat = 1000.0
     consistency_scale: NonNegativeFloat | None = 3.0
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -9,7 +10,7 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from bench.errors import Diverged
+from bench.errors import BenchError, Diverged
 from bench.names import resolve_name
 from bench.workbench import Batch, Group
 
@@ -41,6 +42,18 @@ class Critic(nn.Module):
         return self.layers(x).squeeze(1)
 
 
+def reward_of(said: str | dict[str, Any] | None) -> Callable[..., Tensor] | None:
+    """Returns the reward that a dotted name, or a mapping with `_target_` and arguments, stands for."""
+    if not said:
+        return None
+    if isinstance(said, str):
+        return resolve_name(said, "method.reward")
+    if "_target_" not in said:
+        raise BenchError("method.reward: a mapping needs _target_, the dotted name of what makes the reward")
+    given = {k: v for k, v in said.items() if k != "_target_"}
+    return resolve_name(str(said["_target_"]), "method.reward._target_")(**given)
+
+
 @dataclass
 class DPG:
     """Looks forward to x̂_0, asks the critic what it costs, and follows the critic's gradient.
@@ -55,8 +68,9 @@ class DPG:
         critic_lr: of the critic (plain SGD).
         instance_weight: weight of the diffusion loss on the references: 1 in the paper, none in the released code.
         reward_weight: λ of what the critic says.
-        reward: dotted name of a function (pictures (n, 3, H, W) in [-1, 1], concept) → rewards (n,); none is
-            the look-forward cost ‖x̂_0 − x_0‖². It need not be differentiable: the critic is.
+        reward: a function (pictures (n, 3, H, W) in [-1, 1], captions, concept) → rewards (n,): its dotted name, or
+            a mapping of `_target_` and the arguments it is made with; none is the look-forward cost ‖x̂_0 − x_0‖².
+            It need not be differentiable: the critic is.
         prior_images: pictures of the class that the untouched model makes first.
         prior_weight: weight of their diffusion loss.
     """
@@ -70,11 +84,11 @@ class DPG:
     critic_lr: PositiveFloat = 0.01
     instance_weight: NonNegativeFloat = 1.0
     reward_weight: NonNegativeFloat = 1.0
-    reward: str | None = None
+    reward: str | dict[str, Any] | None = None
     prior_images: NonNegativeInt = 8
     prior_weight: NonNegativeFloat = 1.0
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject",)
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:
@@ -84,7 +98,7 @@ class DPG:
         self._optimizer = torch.optim.SGD(self._critic.parameters(), lr=self.critic_lr)
         self._silent = 0
         self._seen: tuple[Tensor, Tensor] | None = None
-        self._reward = resolve_name(self.reward, "method.reward") if self.reward else None
+        self._reward = reward_of(self.reward)
         group = Group(workbench.weights("policy", self.weights), self.lr, weight_decay=1e-2)
         workbench.fit(
             "policy", [group], lambda batch: self.loss(workbench, concept, batch), self.steps, self.batch_size,
@@ -113,7 +127,8 @@ class DPG:
             truth = action.detach().mean((1, 2, 3))
         else:
             with torch.no_grad():
-                truth = -self._reward(workbench.backbone.decode(x_0.detach()).clamp(-1, 1), concept)
+                pictures = workbench.backbone.decode(x_0.detach()).clamp(-1, 1)
+                truth = -self._reward(pictures, batch.base, concept)
         if self.critic == "mean" and self._reward is None:
             return action.mean((1, 2, 3)), torch.ones(())
         self._seen = action.detach(), truth.detach()

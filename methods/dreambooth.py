@@ -35,7 +35,7 @@ class DreamBooth:
     prior_images: NonNegativeInt = 200
     prior_weight: NonNegativeFloat = 1.0
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

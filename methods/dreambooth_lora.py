@@ -43,7 +43,7 @@ class DreamBoothLora:
     prior_images: NonNegativeInt = 0
     prior_weight: NonNegativeFloat = 1.0
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

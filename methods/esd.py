@@ -37,7 +37,7 @@ class ESD:
     denoise_steps: PositiveInt = 50
     guidance_scale: PositiveFloat = 3.0
 
-    tasks: ClassVar[tuple[str, ...]] = ("erase",)
+    tasks: ClassVar[tuple[str, ...]] = ("erase", "multi", "roundtrip")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

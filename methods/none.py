@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Untouched:
     """Trains nothing; it is asked in plain words, without the concept's placeholder."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "erase", "multi")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi", "erase", "roundtrip")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

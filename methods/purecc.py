@@ -44,6 +44,8 @@ class PureCC:
         eta: weight of the PureCC loss (eq. 15).
         scale: `adaptive` for λ* a sample (eq. 12), or a fixed λ.
         extractor: what gives R1: the frozen `stage_1` model (eq. 8), or the untouched `base` (released code).
+        v_orig: the original behaviour that eq. 13 starts from: the `student`'s own base prediction with its gradient
+            (eq. 9), the same `detached`, or the `frozen` model's (supplement 14).
         embedding: `layerwise` vectors before every block (eq. 7), or one `single` word (released code).
         train_embedding: whether the student's own copy of the embedding goes on training (figure 3b).
     """
@@ -59,10 +61,11 @@ class PureCC:
     eta: NonNegativeFloat = 1.0
     scale: float | Literal["adaptive"] = "adaptive"
     extractor: Literal["stage_1", "base"] = "stage_1"
+    v_orig: Literal["student", "detached", "frozen"] = "student"
     embedding: Literal["layerwise", "single"] = "layerwise"
     train_embedding: bool = True
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:
@@ -106,5 +109,8 @@ class PureCC:
         r_1, r_2 = v_target - v_empty, v_complete - v_base  # eq. 8 and 10
         scale = adaptive_scale(r_2, r_1) if self.scale == "adaptive" else r_1.new_tensor(self.scale)
         l_cc = (batch.target - v_complete).square().mean()  # eq. 3
-        l_purecc = (v_base + scale * r_1 - v_complete).square().mean()  # eq. 13 and 14
+        v_orig = v_base if self.v_orig == "student" else v_base.detach()  # eq. 9
+        if self.v_orig == "frozen":
+            (v_orig,) = workbench.predict(batch, batch.base)
+        l_purecc = (v_orig + scale * r_1 - v_complete).square().mean()  # eq. 13 and 14
         return {"loss": l_cc + self.eta * l_purecc, "l_cc": l_cc, "l_purecc": l_purecc, "lambda": scale.mean()}

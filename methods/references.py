@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class References:
     """Trains nothing; answers every prompt with a reference picture."""
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

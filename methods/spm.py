@@ -68,7 +68,7 @@ class SPM:
     guidance_scale: PositiveFloat = 3.0
     combine: Literal["paper", "official"] = "paper"
 
-    tasks: ClassVar[tuple[str, ...]] = ("erase",)
+    tasks: ClassVar[tuple[str, ...]] = ("erase", "multi", "roundtrip")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

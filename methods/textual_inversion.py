@@ -31,7 +31,7 @@ class TextualInversion:
     steps: PositiveInt = 3000
     batch_size: PositiveInt = 1
 
-    tasks: ClassVar[tuple[str, ...]] = ("subject", "style")
+    tasks: ClassVar[tuple[str, ...]] = ("subject", "style", "subject_style", "multi")
     families: ClassVar[tuple[str, ...]] = ("flow", "epsilon", "v")
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:

@@ -47,7 +47,7 @@ class UCE:
     erase_scale: PositiveFloat = 1.0
     preserve_scale: NonNegativeFloat = 1.0
 
-    tasks: ClassVar[tuple[str, ...]] = ("erase",)
+    tasks: ClassVar[tuple[str, ...]] = ("erase", "multi", "roundtrip")
     families: ClassVar[tuple[str, ...]] = ("epsilon", "v")
     not_for: ClassVar[dict[str, str]] = {
         "flow": "its text states are mixed with the picture's before every block's keys and values: no closed form",

@@ -6,10 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import Features, metric
+from bench.metric import CUSTOMIZING, Features, metric
 
 
-@metric("clip_i", title="CLIP-I", group="fidelity", better="higher", needs="clip", channels=("concept",))
+@metric(
+    "clip_i",
+    title="CLIP-I",
+    group="fidelity",
+    better="higher",
+    needs="clip",
+    channels=("concept", "part"),
+    plain="concept",
+    kinds=CUSTOMIZING,
+)
 def clip_i(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]; the mean is over all references, whatever scene they show."""
     return (features.image @ features.references.T).mean(axis=1)

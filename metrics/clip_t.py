@@ -6,10 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import Features, metric
+from bench.metric import CUSTOMIZING, Features, metric
 
 
-@metric("clip_t", title="CLIP-T", group="prompt following", better="higher", needs="clip", channels=("concept",))
+@metric(
+    "clip_t",
+    title="CLIP-T",
+    group="prompt following",
+    better="higher",
+    needs="clip",
+    channels=("concept", "part"),
+    plain="concept",
+    kinds=CUSTOMIZING,
+)
 def clip_t(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]: the plain cosine, no weight and no cut at zero."""
     if features.text is None:

@@ -6,10 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import Features, metric
+from bench.metric import CUSTOMIZING, Features, metric
 
 
-@metric("dino", title="DINO", group="fidelity", better="higher", needs="dino", channels=("concept",))
+@metric(
+    "dino",
+    title="DINO",
+    group="fidelity",
+    better="higher",
+    needs="dino",
+    channels=("concept", "part"),
+    plain="concept",
+    kinds=CUSTOMIZING,
+)
 def dino(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]; the mean is over all references."""
     return (features.image @ features.references.T).mean(axis=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import Features, metric
+from bench.metric import CUSTOMIZING, Features, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -18,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
     better="zero",
     needs="clip",
     channels=("concept", "class", "neighbour", "unrelated"),
+    kinds=CUSTOMIZING,
 )
 def delta_clip_t(features: Features) -> Array:
     """Returns (n,): CLIP-T of the customized model's picture minus that of the base model's, on the base text.
@@ -37,9 +38,26 @@ def delta_clip_t(features: Features) -> Array:
     better="lower",
     needs="dino",
     channels=("class", "neighbour", "unrelated", "empty"),
+    kinds=(*CUSTOMIZING, "erase"),
 )
 def drift(features: Features) -> Array:
     """Returns (n,) in [0, 2]: one minus the cosine between the customized model's picture and the base
     model's of the same prompt and seed; 0 for an untouched model.
+    """
+    return 1 - (features.image * features.base).sum(axis=1)
+
+
+@metric(
+    "restored",
+    title="restored",
+    group="erasure",
+    better="lower",
+    needs="dino",
+    channels=("concept", "class", "neighbour", "unrelated"),
+    kinds=("roundtrip",),
+)
+def restored(features: Features) -> Array:
+    """Returns (n,) in [0, 2]: one minus the cosine between a picture after learning and erasing and the
+    untouched model's of the same seed, which is what erasing should bring back. Anchor `learned` is before erasing.
     """
     return 1 - (features.image * features.base).sum(axis=1)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.concept import Cell, Prompt, fill, grid, load, load_templates
+from bench.concept import fill
+from bench.concept_file import load
 from bench.errors import BenchError
+from bench.grid import Cell, Prompt, grid, load_templates
 
 SEEDS = {"concept": 2, "class": 1, "neighbour": 1, "unrelated": 1, "empty": 3}
 

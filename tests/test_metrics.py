@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from bench import score
-from bench.concept import Cell, Prompt, PromptGrid
 from bench.features import Dino, FeatureCache, OpenClip
+from bench.grid import Cell, Prompt, PromptGrid
 from bench.metric import Features, Metric
 from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from bench import show
-from bench.concept import Concept, Reference, grid
+from bench.concept import Concept, Reference
 from bench.curves import POINTS, read_curves
+from bench.grid import grid
 from bench.plan import Plan
 from bench.report import SEEDS, _picture, write_report
 from bench.row import Row, Value

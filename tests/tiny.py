@@ -10,7 +10,8 @@ import torch
 from bench import backbone
 from bench.backbone.base import Backbone
 from bench.checkpoint import Checkpoint
-from bench.concept import Concept, load
+from bench.concept import Concept
+from bench.concept_file import load
 from bench.workbench import Workbench
 
 MODEL: dict[str, Any] = {"name": "tiny", "steps": 3, "guidance_scale": 3.0, "batch_size": 8}

@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 FAMILIES = {"flow": "flow transformers (SD3)", "epsilon": "U-Nets, ε (SD1, SDXL)", "v": "U-Nets, v (SD2)"}
-TASKS = ("subject", "style", "erase")
+TASKS = ("subject", "style", "subject_style", "multi", "erase", "roundtrip")
 HEAD = """# Methods
 
 One file a method; it reads like the paper's algorithm. A configuration in `conf/method/` gives the paper's values, the

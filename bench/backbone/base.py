@@ -47,6 +47,7 @@ class Backbone(ABC):
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
         self.tokens: dict[str, ConceptToken] = {}
+        self.standing: list[ConceptToken] = []
         self.loras: dict[str, list[nn.Parameter]] = {}
         self.lora_weights: dict[str, float] = {}
         self.trainable: set[str] = set()
@@ -120,11 +121,11 @@ class Backbone(ABC):
 
     def encode_prompts(self, prompts: Sequence[str]) -> PromptEmbeds:
         """Encodes prompts with the words in use; a gradient reaches those that train."""
-        return self.prompts.encode(prompts, list(self.tokens.values()), self.active_tokens())
+        return self.prompts.encode(prompts, self.known_tokens(), self.active_tokens())
 
     def text_states(self, prompts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         """Returns each text tower's token ids (n, length) and last hidden states (n, length, width)."""
-        return self.prompts.states(prompts, list(self.tokens.values()), self.active_tokens())
+        return self.prompts.states(prompts, self.known_tokens(), self.active_tokens())
 
     def predict(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:
         """Returns the network's prediction in its own parameterization at x_t (n, C, h, w) and t (n,)."""
@@ -189,9 +190,13 @@ class Backbone(ABC):
                 handle.remove()
         return torch.stack(seen)
 
+    def known_tokens(self) -> list[ConceptToken]:
+        """Returns the words on the backbone, those that are part of the model first."""
+        return [*self.standing, *self.tokens.values()]
+
     def active_tokens(self) -> list[ConceptToken]:
         """Returns the words in use."""
-        return [self.tokens[n] for n in self.active if n in self.tokens]
+        return [*self.standing, *(self.tokens[n] for n in self.active if n in self.tokens)]
 
     def add_token(self, name: str, token: ConceptToken) -> None:
         """Puts a word on the backbone; it is used where `using` names it."""

@@ -24,6 +24,7 @@ class SD3(Backbone):
         "attention": r"attn\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)$",
         "text_kv": r"attn\.(add_k_proj|add_v_proj)$",
         "text_attention": r"attn\.(add_q_proj|add_k_proj|add_v_proj|to_add_out)$",
+        "not_text_attention": r"^(?!.*attn\.(add_q_proj|add_k_proj|add_v_proj|to_add_out)$)",
         "transformer": r"transformer_blocks\.\d+\.(attn|ff|ff_context)\.",
         "all": r".",
     }

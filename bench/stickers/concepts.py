@@ -85,6 +85,20 @@ def erase(name: str) -> tuple[dict[str, Any], list[Image.Image]]:
     return concept, [render(s) for s in scenes]
 
 
+# Concepts made of others: learned apart and asked for together, or learned and erased again.
+COMPOSITE = {
+    "cat_in_ink": ("subject_style", ["whole_cat", "style_ink"]),
+    "car_in_paper": ("subject_style", ["racing_car", "style_paper"]),
+    "poodle_in_blob": ("subject_style", ["poodle", "style_blob"]),
+    "cow_in_ink": ("subject_style", ["whole_cow", "style_ink"]),
+    "cat_and_poodle": ("multi", ["whole_cat", "poodle"]), "car_and_monkey": ("multi", ["racing_car", "whole_monkey"]),
+    "erase_cat_and_rocket": ("multi", ["erase_cat", "erase_rocket"]),
+    "erase_panda_and_pizza": ("multi", ["erase_panda", "erase_pizza"]),
+    "roundtrip_cat": ("roundtrip", ["whole_cat"]), "roundtrip_poodle": ("roundtrip", ["poodle"]),
+    "roundtrip_car": ("roundtrip", ["racing_car"]), "roundtrip_cow": ("roundtrip", ["whole_cow"]),
+}  # fmt: skip
+
+
 def everything() -> Iterator[tuple[dict[str, Any], list[Image.Image]]]:
     """Yields every concept of the dataset."""
     for name, entry in world()["personal"].items():
@@ -93,6 +107,8 @@ def everything() -> Iterator[tuple[dict[str, Any], list[Image.Image]]]:
         yield style(name, source)
     for name in ERASE:
         yield erase(name)
+    for name, (kind, parts) in COMPOSITE.items():
+        yield {"name": name, "kind": kind, "parts": parts}, []
 
 
 def write(folder: Path) -> int:

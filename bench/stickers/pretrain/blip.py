@@ -1,5 +1,6 @@
 """The BLIP judges: a small BLIP-2 (ITC and ITM) and a small BLIP-1 (ITC), of transformers' own classes.
 
+Both begin with the tower of `sight`, which knows what is in a picture; BLIP-2's stays frozen, as the paper has it.
 ClassDiffusion's paper says BLIP-2 and its released code runs BLIP-1; both are here, under names of their own.
 """
 
@@ -19,21 +20,19 @@ from bench.stickers.pretrain import tokenizer as tok
 from bench.stickers.pretrain.clip import contrastive
 from bench.stickers.pretrain.data import hard_batch, pictures
 from bench.stickers.pretrain.loop import Recipe, fit, plain_attention
+from bench.stickers.pretrain.sight import VISION
 from bench.stickers.render import SIZE
 from bench.stickers.world import loose_caption
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-BLIP2 = Recipe("blip2_judge", steps=1800, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=11, weight_decay=0.05)
-BLIP1 = Recipe("blip1_judge", steps=1400, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=12, weight_decay=0.05)
+BLIP2 = Recipe("blip2_judge", steps=2000, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=11, weight_decay=0.05)
+BLIP1 = Recipe("blip1_judge", steps=1200, batch=64, lr=1e-3, decay=0.5, ema=0.995, seed=12, weight_decay=0.05)
 WIDTH, HEADS, PROJECTION, QUERIES = 96, 4, 64, 8
-VISION: dict[str, Any] = {
-    "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 3, "num_attention_heads": HEADS,
-    "image_size": SIZE, "patch_size": 8, "hidden_act": "gelu",
-}  # fmt: skip
 TEXT: dict[str, Any] = {
-    "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS, "encoder_hidden_size": WIDTH,
+    "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS,
+    "encoder_hidden_size": VISION["hidden_size"],
     "max_position_embeddings": tok.MAX_LENGTH, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
 
@@ -73,7 +72,8 @@ def contrast(similarity: Tensor, ids: Tensor, log_scale: Tensor) -> Tensor:
 
 def blip2_loss(model: Any, log_scale: Tensor, x: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     """Returns ITC + ITM (Li et al. 2023, section 3.1); each picture's hard negative is its neighbour's caption."""
-    seen = model.vision_model(pixel_values=x).last_hidden_state
+    with torch.no_grad():
+        seen = model.vision_model(pixel_values=x).last_hidden_state
     queries = model.query_tokens.expand(len(x), -1, -1)
     picture = model.qformer(query_embeds=queries, encoder_hidden_states=seen).last_hidden_state
     words = model.qformer(query_embeds=model.embeddings(input_ids=ids), query_length=0, attention_mask=mask)
@@ -102,12 +102,15 @@ def blip1_loss(model: Any, log_scale: Tensor, x: Tensor, ids: Tensor, mask: Tens
     return contrast(image @ text.T, ids, log_scale)
 
 
-def train(name: str, work: Path, tokenizer: CLIPTokenizer) -> tuple[nn.Module, float]:
-    """Trains the judge `blip2` or `blip1`. Returns it and its seconds."""
+def train(name: str, work: Path, tokenizer: CLIPTokenizer, sight: dict[str, Tensor]) -> tuple[nn.Module, float]:
+    """Trains the judge `blip2` or `blip1`, its picture tower from `sight`. Returns it and its seconds."""
     build, step_loss, recipe = {"blip2": (build_blip2, blip2_loss, BLIP2), "blip1": (build_blip1, blip1_loss, BLIP1)}[
         name
     ]
     whole = nn.ModuleDict({"judge": build(tokenizer)})
+    tower: Any = whole["judge"].vision_model
+    tower.load_state_dict(sight)
+    tower.requires_grad_(name == "blip1")
     whole.register_parameter("log_scale", nn.Parameter(torch.tensor(2.3)))
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:

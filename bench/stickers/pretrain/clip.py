@@ -1,6 +1,8 @@
 """The CLIP judge: an open_clip model trained contrastively on renderings and their captions.
 
 It shares nothing with the text towers that condition generation: other sizes, another seed, another objective.
+Contrast alone teaches a picture tower this small the scene and hardly the subject, so the embedding is asked
+beside it to name what is in the picture.
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.stickers.pretrain import tokenizer as tok
-from bench.stickers.pretrain.data import hard_batch, pictures
+from bench.stickers.pretrain.data import hard_batch, labels, pictures
 from bench.stickers.pretrain.loop import Recipe, fit, plain_attention
+from bench.stickers.pretrain.sight import Heads
 from bench.stickers.render import SIZE
 from bench.stickers.world import loose_caption
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-JUDGE = Recipe("clip_judge", steps=900, batch=64, lr=1.2e-3, decay=0.5, ema=0.995, seed=2, weight_decay=0.05)
+JUDGE = Recipe("clip_judge", steps=1600, batch=64, lr=1.2e-3, decay=0.5, ema=0.995, seed=2, weight_decay=0.05)
+NAMING = 0.5  # weight of naming what is in the picture
 JUDGE_CONFIG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": SIZE, "layers": 4, "width": 160, "head_width": 40, "patch_size": 8},
@@ -42,14 +46,6 @@ def contrastive(image: Tensor, text: Tensor, ids: Tensor, log_scale: Tensor) -> 
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def batch(rng: np.random.Generator, count: int, tokenizer: CLIPTokenizer) -> tuple[Tensor, Tensor]:
-    """Returns pictures (n, 3, 64, 64) and token ids (n, 24), every second one a hard negative."""
-    scenes = hard_batch(rng, count)
-    words = [loose_caption(s, rng) for s in scenes]
-    ids = tokenizer(words, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    return pictures(scenes), ids
-
-
 def train_judge(work: Path, tokenizer: CLIPTokenizer) -> tuple[nn.Module, float]:
     """Trains the judge, an open_clip model. Returns it and its seconds."""
     import open_clip
@@ -59,15 +55,20 @@ def train_judge(work: Path, tokenizer: CLIPTokenizer) -> tuple[nn.Module, float]
     judge = open_clip.CLIP(
         **{**JUDGE_CONFIG, "text_cfg": {k: v for k, v in JUDGE_CONFIG["text_cfg"].items() if k != "hf_tokenizer_name"}}
     )
+    whole = nn.ModuleDict({"judge": judge, "heads": Heads(JUDGE_CONFIG["embed_dim"])})
 
     def loss(step: int, rng: np.random.Generator) -> Tensor:
-        x, ids = batch(rng, JUDGE.batch, tokenizer)
+        scenes = hard_batch(rng, JUDGE.batch)
+        words = [loose_caption(s, rng) for s in scenes]
+        ids = tokenizer(words, padding="max_length", truncation=True, return_tensors="pt").input_ids
         with torch.autocast("cpu", torch.bfloat16):
-            image, text = judge.encode_image(x, normalize=True), judge.encode_text(ids, normalize=True)
-        return contrastive(image.float(), text.float(), ids, judge.logit_scale)
+            image, text = judge.encode_image(pictures(scenes)), judge.encode_text(ids, normalize=True)
+            named = whole["heads"].loss(image, labels(scenes))
+        image = F.normalize(image.float(), dim=-1)
+        return contrastive(image, text.float(), ids, judge.logit_scale) + NAMING * named
 
     with mock.patch.object(F, "scaled_dot_product_attention", plain_attention):
-        seconds = fit(judge, loss, JUDGE, work)
+        seconds = fit(whole, loss, JUDGE, work)
     return judge.eval(), seconds
 
 

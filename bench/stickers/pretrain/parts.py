@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench import paths
-from bench.stickers.pretrain import blip, cards, clip, dino, flow, oracle, text, unet, vae
+from bench.stickers.pretrain import blip, cards, clip, dino, flow, oracle, sight, text, unet, vae
 from bench.stickers.pretrain import tokenizer as tok
 from bench.stickers.pretrain.loop import Recipe
 
@@ -161,9 +161,19 @@ def make_clip_judge(work: Path) -> None:
     note_seconds(work, "clip_judge", seconds)
 
 
+def make_sight(work: Path) -> None:
+    """Trains the picture tower of both BLIP judges; it ships as a part of them."""
+    tower, seconds = sight.train(work)
+    torch.save(tower.state_dict(), work / "sight.pt")
+    note_seconds(work, "sight", seconds)
+
+
 def make_blip_judge(name: str, work: Path) -> None:
     """Trains the judge `blip2` or `blip1`."""
-    model, seconds = blip.train(name, work, tok.train(work / "tokenizer"))
+    if not (work / "sight.pt").exists():
+        make_sight(work)
+    tower = torch.load(work / "sight.pt", weights_only=True)
+    model, seconds = blip.train(name, work, tok.train(work / "tokenizer"), tower)
     blip.save(model, paths.weights() / f"{name}-judge")
     note_seconds(work, f"{name}_judge", seconds)
 
@@ -200,6 +210,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "unet-b": make_unet_b,
     "clip-judge": make_clip_judge,
     "dino-judge": make_dino_judge,
+    "sight": make_sight,
     "blip2-judge": functools.partial(make_blip_judge, "blip2"),
     "blip1-judge": functools.partial(make_blip_judge, "blip1"),
     "cards": cards.write,

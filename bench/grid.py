@@ -1,0 +1,145 @@
+"""What is asked of a model after training: channels of prompts, times seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from bench.concept import Concept, fill
+from bench.errors import BenchError
+
+
+class Prompt(BaseModel):
+    """One prompt of the grid: what the customized model is asked, and the same without the concept's token.
+
+    `base` is what the untouched model is asked for the same cell, and the text both pictures are scored against.
+    `part` is which part of a composite concept alone it asks for; None is the whole.
+    """
+
+    channel: str
+    index: int
+    complete: str
+    base: str
+    part: int | None = None
+
+
+class Cell(BaseModel):
+    """One picture to make: a prompt and a seed."""
+
+    prompt: Prompt
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """The picture's file name without its suffix."""
+        return f"{self.prompt.channel}-{self.prompt.index:02d}-{self.seed}"
+
+    def noise_seed(self) -> int:
+        """Returns the seed of this picture's generator: from channel, base prompt and seed alone, so that
+        it depends on no batch or order, and the base model's picture starts from the same noise.
+        """
+        text = f"{self.prompt.channel}|{self.prompt.base}|{self.seed}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+class PromptGrid(BaseModel):
+    """All pictures of a run: channels of prompts, times seeds."""
+
+    cells: list[Cell]
+
+    def channels(self) -> list[str]:
+        """Returns the channels in order."""
+        return list(dict.fromkeys(c.prompt.channel for c in self.cells))
+
+    def prompts(self, channel: str) -> list[Prompt]:
+        """Returns the prompts of one channel in order."""
+        found = {c.prompt.index: c.prompt for c in self.cells if c.prompt.channel == channel}
+        return [found[i] for i in sorted(found)]
+
+
+def grid(concept: Concept, templates: dict[str, Any], seeds: dict[str, int]) -> PromptGrid:
+    """Builds the grid of a concept from a dataset's templates.
+
+    Args:
+        concept: whose words fill the templates.
+        templates: channel → list of templates; `style.concept` stands in place of `concept` for a style;
+            `unrelated_nouns` lists the nouns of channel `unrelated`.
+        seeds: channel → how many pictures a prompt gets.
+
+    Raises:
+        BenchError: the dataset has no templates for a channel that is asked for.
+    """
+    cells = []
+    for channel, count in seeds.items():
+        if channel not in templates:
+            raise BenchError(f"protocol.seeds.{channel}: the dataset's prompts.yaml has no channel {channel!r}")
+        for prompt in _prompts(concept, templates, channel):
+            cells += [Cell(prompt=prompt, seed=s) for s in range(count)]
+    return PromptGrid(cells=cells)
+
+
+def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[Prompt]:
+    """Returns the prompts of one channel; a channel that has no nouns for this concept is left out."""
+    if channel == "part":
+        alone = [(k, part, t) for k, part in enumerate(_apart(concept)) for t in _own(part, templates, channel)]
+        return [
+            _prompt(channel, i, t, part, part.class_phrase, named=True, part=k) for i, (k, part, t) in enumerate(alone)
+        ]
+    nouns, named = _nouns(concept, templates, channel), channel == "concept"
+    return [
+        _prompt(channel, i, template, concept, nouns[i % len(nouns)], named=named)
+        for i, template in enumerate(_own(concept, templates, channel) if nouns else [])
+    ]
+
+
+def _apart(concept: Concept) -> list[Concept]:
+    """Returns the parts that can be asked for alone."""
+    return concept.parts if len(concept.parts) > 1 else []
+
+
+def _own(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:
+    return templates.get(f"{concept.kind}.{channel}", templates[channel])
+
+
+def _prompt(
+    channel: str, index: int, template: str, concept: Concept, noun: str, *, named: bool, part: int | None = None
+) -> Prompt:
+    base = fill(template, noun, concept.medium)
+    complete = fill(template, concept.target, concept.target_medium) if named else base
+    return Prompt(channel=channel, index=index, complete=complete, base=base, part=part)
+
+
+def load_templates(dataset: Path) -> dict[str, Any]:
+    """Loads `<dataset>/prompts.yaml`: channel → list of templates.
+
+    Raises:
+        BenchError: there is no such file, or it is not a mapping.
+    """
+    path = dataset / "prompts.yaml"
+    if not path.is_file():
+        raise BenchError(f"{path}: no such file; a dataset says there what is asked of a model after training")
+    try:
+        templates = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    try:
+        return TypeAdapter(dict[str, list[str]]).validate_python(templates)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise BenchError(f"{path}: {where or 'it'} is not right; a mapping of channels to lists of texts is") from None
+
+
+def _nouns(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:
+    """Returns what a channel asks for in turn; none leaves the channel out."""
+    parts = [p.class_phrase for p in concept.parts if p.kind != "style"] or [concept.class_phrase]
+    taken = {*parts, *concept.neighbours}
+    return {
+        "concept": [concept.class_phrase],
+        "class": parts if concept.scored_as != "erase" else [],  # there it is what was erased
+        "neighbour": concept.neighbours,
+        "unrelated": [n for n in templates.get("unrelated_nouns", []) if n not in taken],
+    }.get(channel, [""])

@@ -1,0 +1,59 @@
+"""A judge that says what a picture shows, whatever was asked for: the embedded world's oracle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.backbone.files import check_files, fingerprint, resolve
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Reader:
+    """The oracle, asked which of its subjects a picture shows."""
+
+    columns = ("probability", "first")
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.folder = name, resolve(path)
+        check_files(self.folder)
+        self.fingerprint = fingerprint(self.folder)
+        self._model: Any = None
+
+    def knows(self, prompt: str) -> bool:
+        """Returns whether a prompt asks for something the reader has a word for."""
+        return bool(self._nouns(prompt))
+
+    @staticmethod
+    def _nouns(prompt: str) -> list[int]:
+        """Returns the indices of the subjects a prompt names."""
+        from bench.stickers.world import names
+
+        return [k for k, noun in enumerate(names("subject")) if re.search(rf"\b{noun}\b", prompt)]
+
+    def pairs(self, images: Sequence[Image.Image], texts: Sequence[str]) -> Array:
+        """Returns (n, 2) of pictures and prompts: the probability of the subjects a prompt names, and whether
+        one of them is the reader's first answer (1 or 0).
+        """
+        import torch
+
+        from bench.backbone.files import squares
+        from bench.stickers.pretrain import oracle
+        from bench.stickers.pretrain.data import to_tensor
+        from bench.stickers.render import SIZE
+
+        self._model = self._model or oracle.load(self.folder)
+        with torch.no_grad():
+            likely = self._model(to_tensor(squares(images, SIZE)))["subject"].softmax(-1)
+        rows = [
+            (float(p[nouns].sum()), float(int(p.argmax()) in nouns))
+            for p, nouns in zip(likely, map(self._nouns, texts), strict=True)
+        ]
+        return np.array(rows, np.float32)

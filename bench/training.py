@@ -1,0 +1,101 @@
+"""The first stage of a run: the trainings its concept takes, and what they leave put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from bench.config import first_error
+from bench.errors import BenchError
+from bench.names import resolve_name
+from bench.plan import Plan, Training
+
+if TYPE_CHECKING:
+    from bench.adapter import Adapter
+    from bench.backbone.base import Backbone
+    from bench.store import Store
+
+
+def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
+    """Does the trainings that are missing, and merges them where the concept is made of several."""
+    for training in plan.trainings:
+        if not store.has("train", training.key):
+            _train(plan, training, store, backbone)
+    merged = plan.keys["train"]
+    if not store.has("train", merged):
+        from bench.adapter import merge
+
+        parts = [load_adapter(store, t.key) for t in plan.trainings]
+        with store.make("train", merged, {"merged": [t.concept.name for t in plan.trainings]}) as folder:
+            merge(parts, plan.concept.weights or [1.0] * len(parts)).save(folder)
+
+
+def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
+    from bench.checkpoint import Checkpoint
+    from bench.workbench import Workbench
+
+    method, concept = instantiate(plan, training), training.concept
+    with store.make("train", training.key, {"method": training.target, "concept": concept.name}) as folder:
+        checkpoint = Checkpoint(folder.with_name(f"{training.key}.checkpoints"))
+        with beneath(training, store, backbone):
+            bench = Workbench(backbone(), concept, plan.config["seed"], plan.config["model"], checkpoint)
+            try:
+                method.train(bench, concept).save(folder)
+            finally:
+                backbone().clear()
+    checkpoint.discard()
+
+
+def beneath(training: Training, store: Store, backbone: Callable[[], Backbone]) -> AbstractContextManager[None]:
+    """Makes what a training stands on part of the model for a block; of most trainings that is nothing."""
+    if not training.beneath:
+        return nullcontext()
+    from bench.backbone.standing import standing
+
+    return standing(backbone(), load_adapter(store, training.beneath))
+
+
+def load_adapter(store: Store, key: str) -> Adapter:
+    """Loads what a training left behind."""
+    from bench.adapter import Adapter
+
+    return Adapter.load(store.path("train", key))
+
+
+def instantiate(plan: Plan, training: Training) -> Any:
+    """Builds a method from its fields and checks that it serves this task and model.
+
+    Raises:
+        BenchError: a field is wrong, or the method is not made for the concept's kind or the model's family.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    name, fields = training.method, training.fields
+    cls = resolve_name(training.target, "method._target_")
+    if not dataclasses.is_dataclass(cls) or not all(hasattr(cls, a) for a in ("train", "tasks", "families")):
+        raise BenchError(
+            f"method._target_={training.target}: a dataclass with train, tasks and families would be right"
+        )
+    known = [f.name for f in dataclasses.fields(cls)]
+    unknown = [k for k in fields if k not in known]
+    if unknown:
+        raise BenchError(f"method {name} has no field {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    try:
+        method = TypeAdapter(cls).validate_python(fields)
+    except ValidationError as error:
+        raise BenchError(f"method {name}: {first_error(error)}") from None
+    model = plan.config["model"]
+    if model["family"] not in method.families:
+        why = getattr(cls, "not_for", {}).get(model["family"], "")
+        raise BenchError(
+            f"method {name} is made for {', '.join(method.families)} models, and {model['name']} is "
+            f"{model['family']}{': ' * bool(why)}{why}"
+        )
+    composite = plan.concept.kind in ("multi", "subject_style")
+    for concept in [training.concept, *([plan.concept] if composite else [])]:
+        if concept.kind not in method.tasks:
+            served = ", ".join(method.tasks)
+            raise BenchError(f"method {name} serves {served}, and concept {concept.name} is of kind {concept.kind}")
+    return method

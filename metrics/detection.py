@@ -1,0 +1,46 @@
+"""What a reader of pictures finds in them: whether what must stay stays, and whether what was erased is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench.metric import Features, metric
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def _found(features: Features) -> Array:
+    """Returns (n,): 1 where the reader's first answer is a noun of the prompt, else 0."""
+    if features.match is None:
+        raise ValueError("detection needs a reader of pictures")
+    return features.match[:, 1]
+
+
+@metric(
+    "kept",
+    title="kept",
+    group="preservation",
+    better="higher",
+    needs="reader",
+    channels=("class", "neighbour", "unrelated"),
+)
+def kept(features: Features) -> Array:
+    """Returns (n,) of 0 and 1: whether the picture shows what was asked for. Anchor `none` is the base model's."""
+    return _found(features)
+
+
+@metric(
+    "remains",
+    title="remains",
+    group="erasure",
+    better="lower",
+    needs="reader",
+    channels=("concept", "part"),
+    plain="concept",
+    kinds=("erase",),
+)
+def remains(features: Features) -> Array:
+    """Returns (n,) of 0 and 1: whether a picture asked for by the erased name still shows it (direct prompts)."""
+    return _found(features)
