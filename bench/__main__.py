@@ -13,6 +13,7 @@ python -m bench pretrain [PART ...]            make the models of the embedded w
 python -m bench oracle [MODEL]                 check what a model draws against its prompts
 python -m bench judges                         measure the judges on held-out renderings
 python -m bench validate-metrics               check every metric where the truth is known
+python -m bench tune METHOD ...                find a method's values for a model
 python -m bench data                           write the embedded dataset again
 
 A run is composed of these groups and values (conf/ has them all):
@@ -23,6 +24,8 @@ A run is composed of these groups and values (conf/ has them all):
   concept=   {concepts}
   seed=0     seed of training
   tuned=auto the model's own values where it has some; tuned=none gives the paper's
+  gate=auto  of adapters that act prompt by prompt: auto, open, closed or a strength
+  customizer=NAME  what teaches a round trip the concept that is then erased
   root=runs  where runs are kept; issuing a command again continues it
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
 

@@ -37,19 +37,21 @@ class EncoderConfig(_Strict):
 
 
 class DatasetConfig(_Strict):
-    """`conf/dataset`: a folder of concepts and the judges that know its pictures."""
+    """`conf/dataset`: a folder of concepts, the judges that know its pictures, and the concepts values are tuned on."""
 
     name: str
     path: str
     encoders: dict[str, EncoderConfig]
+    development: dict[str, list[str]] = {}
 
 
 class ProtocolConfig(_Strict):
-    """`conf/protocol`: pictures a prompt by channel, and what is measured."""
+    """`conf/protocol`: pictures a prompt by channel, what is measured, and by kind what tuning looks for."""
 
     name: str
     seeds: dict[str, NonNegativeInt]
     metrics: list[str] = Field(min_length=1)
+    objective: dict[str, dict[str, float]] = {}
 
 
 class RunConfig(BaseModel):
@@ -65,7 +67,7 @@ class RunConfig(BaseModel):
     root: str
     tuned: Literal["auto", "none"]
     gate: Literal["auto", "open", "closed"] | float = "auto"
-    customizer: str = Field(default="dreambooth_lora", pattern=NAME)
+    customizer: str = Field(pattern=NAME)
 
 
 def first_error(error: ValidationError) -> str:

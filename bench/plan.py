@@ -112,25 +112,44 @@ def make(config: dict[str, Any], method: str) -> Plan:
 
 def _method(config: dict[str, Any], name: str, said: dict[str, Any]) -> tuple[str, str, dict[str, Any], bool]:
     """Returns a method's name, class, fields and whether values for the model were applied to them."""
-    fields = dict(said)
-    target, table = fields.pop("_target_", None), fields.pop("tuned", {}) or {}
+    fields = {k: v for k, v in said.items() if k not in ("_target_", "tuned", "tuned_as", "search")}
+    target, model = said.get("_target_"), config["model"]["name"]
     if not isinstance(target, str):
         raise BenchError("method._target_ is missing; the dotted name of a method's class would be right")
-    model = config["model"]["name"]
-    tuned = config["tuned"] != "none" and model in table
-    if tuned:
-        fields = _tuned(fields, table[model], config.get("_given", []))
-    return name or target.rpartition(".")[2], target, fields, tuned
+    values = {} if config["tuned"] == "none" else tuned_values(name, said, model)
+    if values:
+        fields = _tuned(fields, values, config.get("_given", []))
+    return name or target.rpartition(".")[2], target, fields, bool(values)
+
+
+def tuned_values(name: str, said: dict[str, Any], model: str) -> dict[str, Any]:
+    """Returns a method's values for a model.
+
+    They are those a search found (`conf/values`), else those its own config states under `tuned`. A variant
+    (`tuned_as`) takes the values of the method it is one of, but for the fields that make it a variant.
+    """
+    if "tuned_as" in said:
+        parent = _method_file(said["tuned_as"], "method.tuned_as")
+        shared = tuned_values(said["tuned_as"], parent, model)
+        return {k: v for k, v in shared.items() if said.get(k) == parent.get(k)}
+    path = paths.shipped("conf") / "values" / model / f"{name}.yaml"
+    if path.is_file():
+        return yaml.safe_load(path.read_text(encoding="utf-8"))["values"]
+    return (said.get("tuned") or {}).get(model, {})
+
+
+def _method_file(name: str, field: str) -> dict[str, Any]:
+    path = paths.shipped("conf") / "method" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise BenchError(f"{field}={name}: no such method; one of {known} would be right")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _customizer(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """Returns the method that teaches a round trip its concept, with the values found for the model."""
     name = config["customizer"]
-    path = paths.shipped("conf") / "method" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise BenchError(f"customizer={name}: no such method; one of {known} would be right")
-    return _method(config | {"_given": []}, name, yaml.safe_load(path.read_text(encoding="utf-8")))[:3]
+    return _method(config | {"_given": []}, name, _method_file(name, "customizer"))[:3]
 
 
 def _trainings(

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 GROUPS = ("erasure", "fidelity", "prompt following", "preservation")  # the order of tables
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
 LEGEND = """\
-[low, high]: 95 % interval; base: the untouched model; learned: before erasing; refs: the reference
-pictures, each against the others; ↑ higher, ↓ lower, →0 nearer to 0 is better"""
+[low, high]: 95 % interval; base: the untouched model (learned: the one before
+erasing); refs: the reference pictures, each against the others;
+↑ higher, ↓ lower, →0 nearer to 0 is better"""
 
 
 def number(value: float) -> str:

@@ -82,6 +82,25 @@ def validate_metrics(args: list[str]) -> int:
     return 1 if missed else 0
 
 
+def tune(args: list[str]) -> int:
+    """Finds a method's values for a model by trials on development concepts, and keeps them in conf/values."""
+    parser = argparse.ArgumentParser("python -m bench tune", description=tune.__doc__)
+    parser.add_argument("methods", nargs="+", metavar="METHOD", help="of conf/method, with a `search` space")
+    parser.add_argument("--model", default="sticker-flow", help="a model of conf/model")
+    parser.add_argument("--trials", type=int, default=5, help="sets of values to try, the same for every method")
+    parser.add_argument("--root", default="runs", help="where the trials' runs and the shared store lie")
+    parser.add_argument("--out", type=Path, help="folder to write MODEL/METHOD.yaml into; conf/values if left out")
+    options = parser.parse_args(args)
+    import sys
+
+    from bench.tune import tune as search
+
+    for method in options.methods:
+        path = search(method, options.model, options.trials, options.root, options.out)
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
 def data(args: list[str]) -> int:
     """Writes the concepts of the embedded dataset again from the renderer."""
     parser = argparse.ArgumentParser("python -m bench data", description=data.__doc__)
@@ -101,5 +120,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "oracle": oracle,
     "judges": judges,
     "validate-metrics": validate_metrics,
+    "tune": tune,
     "data": data,
 }

@@ -19,21 +19,21 @@ def _found(features: Features) -> Array:
 
 
 @metric(
-    "kept",
-    title="kept",
+    "recognized",
+    title="recognized",
     group="preservation",
     better="higher",
     needs="reader",
     channels=("class", "neighbour", "unrelated"),
 )
-def kept(features: Features) -> Array:
+def recognized(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether the picture shows what was asked for. Anchor `none` is the base model's."""
     return _found(features)
 
 
 @metric(
-    "remains",
-    title="remains",
+    "detected",
+    title="detected",
     group="erasure",
     better="lower",
     needs="reader",
@@ -41,6 +41,6 @@ def kept(features: Features) -> Array:
     plain="concept",
     kinds=("erase",),
 )
-def remains(features: Features) -> Array:
+def detected(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture asked for by the erased name still shows it (direct prompts)."""
     return _found(features)

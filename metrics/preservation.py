@@ -48,15 +48,15 @@ def drift(features: Features) -> Array:
 
 
 @metric(
-    "restored",
-    title="restored",
+    "restoration",
+    title="restoration",
     group="erasure",
     better="lower",
     needs="dino",
     channels=("concept", "class", "neighbour", "unrelated"),
     kinds=("roundtrip",),
 )
-def restored(features: Features) -> Array:
+def restoration(features: Features) -> Array:
     """Returns (n,) in [0, 2]: one minus the cosine between a picture after learning and erasing and the
     untouched model's of the same seed, which is what erasing should bring back. Anchor `learned` is before erasing.
     """

@@ -13,18 +13,20 @@ import pytest
 from PIL import Image
 
 from bench import score
+from bench.concept import Concept, Reference
 from bench.features import Dino, FeatureCache, OpenClip
 from bench.grid import Cell, Prompt, PromptGrid
 from bench.metric import Features, Metric
 from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
+from metrics.detection import detected, recognized
 from metrics.dino import dino
-from metrics.preservation import delta_clip_t, drift
+from metrics.preservation import delta_clip_t, drift, restoration
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-SEPARATE = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift)}
-ALL = SEPARATE | {m.name: m for m in (blip2_itm, blip2_itc, blip1_itc)}
+SEPARATE = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift, restoration)}
+ALL = SEPARATE | {m.name: m for m in (blip2_itm, blip2_itc, blip1_itc, recognized, detected)}
 
 
 def _cosine(a: Array, b: Array) -> float:
@@ -54,6 +56,9 @@ NAIVE: dict[str, Callable[[Features, int], float]] = {
     "blip2_itm": lambda f, i: _match(f, i, 0),
     "blip2_itc": lambda f, i: _match(f, i, 1),
     "blip1_itc": lambda f, i: _match(f, i, 0),
+    "recognized": lambda f, i: _match(f, i, 1),
+    "detected": lambda f, i: _match(f, i, 1),
+    "restoration": lambda f, i: 1 - _cosine(f.image[i], f.base[i]),
 }
 # Of the vectors in test_golden_values, by hand. delta of the second: 0.8 - (-0.6); its drift: 1 - (0.48 - 0.48).
 GOLDEN = {
@@ -65,9 +70,13 @@ GOLDEN = {
     "blip2_itm": [0.9, 0.1],
     "blip2_itc": [0.3, -0.2],
     "blip1_itc": [0.9, 0.1],
+    "recognized": [0.3, -0.2],
+    "detected": [0.3, -0.2],
+    "restoration": [0.2, 1.0],
 }
 DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower",
-             "blip2_itm": "higher", "blip2_itc": "higher", "blip1_itc": "higher"}  # fmt: skip
+             "blip2_itm": "higher", "blip2_itc": "higher", "blip1_itc": "higher", "recognized": "higher", "detected": "lower",
+             "restoration": "lower"}  # fmt: skip
 
 
 def _units(rng: np.random.Generator, n: int, d: int = 16) -> Array:
@@ -132,11 +141,17 @@ def test_golden_values(name: str) -> None:
 def test_directions_and_channels() -> None:
     assert {m.name: m.better for m in ALL.values()} == DIRECTION
     assert {m.name: m.needs for m in ALL.values()} == dict.fromkeys(ALL, "clip") | {
-        "dino": "dino", "drift": "dino", "blip2_itm": "blip2", "blip2_itc": "blip2", "blip1_itc": "blip1"
+        "dino": "dino", "drift": "dino", "restoration": "dino", "blip2_itm": "blip2", "blip2_itc": "blip2",
+        "blip1_itc": "blip1", "recognized": "reader", "detected": "reader",
     }  # fmt: skip
     assert "concept" not in drift.channels  # there the customized model is meant to leave the base model's picture
     for m in (clip_i, clip_t, dino, blip2_itm, blip2_itc, blip1_itc):
-        assert m.channels == ("concept",)
+        assert m.channels == ("concept", "part")
+        assert (m.value_name("concept"), m.value_name("part")) == (m.name, f"{m.name}/part")
+        assert not m.serves("erase")  # there a fall is what is wanted
+    assert detected.serves("erase")
+    assert not detected.serves("subject")
+    assert restoration.value_name("class") == "restoration/class"
 
 
 def test_an_untouched_model_is_at_the_neutral_point(features: Features) -> None:
@@ -242,12 +257,18 @@ def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: Feature
     _pictures(tmp_path / "base", names, 2)
     real = _pictures(tmp_path / "real", "abc", 3)
     encoders = {"clip": FakeClip(), "dino": FakeDino()}
-    table = score.score(grid, tmp_path / "made", tmp_path / "base", real, encoders, list(SEPARATE.values()), cache)
+    references = [Reference(image=p.name, complete="R", base="R") for p in real]
+    concept = Concept(
+        name="c", kind="subject", class_phrase="cat", references=references, licence="MIT", folder=real[0].parent
+    )
+    folders = {"model": tmp_path / "made", "none": tmp_path / "base"}
+    table = score.score(grid, folders, concept, encoders, list(SEPARATE.values()), cache)
     counts = table[table["source"] == "model"].groupby(["metric", "channel"]).size().to_dict()
-    on_concept = {(name, "concept"): 6 for name in ("clip_i", "dino", "clip_t", "delta_clip_t")}
-    assert counts == on_concept | {("delta_clip_t", "class"): 3, ("drift", "class"): 3, ("drift", "empty"): 3}
+    on_concept = {(name, "concept"): 6 for name in ("clip_i", "dino", "clip_t", "delta_clip_t", "restoration")}
+    on_class = {(name, "class"): 3 for name in ("delta_clip_t", "drift", "restoration")}
+    assert counts == on_concept | on_class | {("drift", "empty"): 3}
     assert len(table) == 2 * sum(counts.values())
-    base = table[(table["source"] == "none") & table["metric"].isin(["delta_clip_t", "drift"])]
+    base = table[(table["source"] == "none") & table["metric"].isin(["delta_clip_t", "drift", "restoration"])]
     assert base["value"].abs().max() < 1e-6
     line = table[
         (table["source"] == "model") & (table["metric"] == "clip_t") & (table["prompt"] == 1) & (table["seed"] == 2)
@@ -264,6 +285,8 @@ def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: Feature
         "delta_clip_t/class",
         "drift/class",
         "drift/empty",
+        "restoration/concept",
+        "restoration/class",
     }
     for value in values["model"].values():
         assert value.low <= value.value <= value.high

@@ -99,7 +99,7 @@ def test_released_code_has_its_own_form(answers: dict[str, Tensor], batch: Batch
     from bench import paths
 
     config = yaml.safe_load((paths.shipped("conf") / "method" / "purecc_release.yaml").read_text())
-    fields = {k: v for k, v in config.items() if k not in ("_target_", "tuned")}
+    fields = {k: v for k, v in config.items() if k not in ("_target_", "tuned", "tuned_as", "search")}
     method = PureCC(**fields)
     stub = StubWorkbench(answers)
     out = method.loss(stub, CONCEPT, batch)

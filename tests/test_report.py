@@ -14,7 +14,7 @@ from bench import show
 from bench.concept import Concept, Reference
 from bench.curves import POINTS, read_curves
 from bench.grid import grid
-from bench.plan import Plan
+from bench.plan import Plan, Training
 from bench.report import SEEDS, _picture, write_report
 from bench.row import Row, Value
 from bench.store import Store
@@ -73,7 +73,10 @@ def make_plan(tmp_path, name="poodle", caption="a <new1> dog", given=("+method=p
     )  # fmt: skip
     cells = grid(concept, TEMPLATES, {"concept": 2, "unrelated": 1, "empty": 1})
     config = {"root": str(tmp_path / "runs"), "model": {"name": "tiny"}, "seed": 3, "_given": list(given)}
-    return Plan(config, "purecc", "methods.purecc.PureCC", {"rank": 7}, True, concept, cells, tmp_path, None, KEYS)
+    fields = {"rank": 7}
+    training = Training(concept, "purecc", "methods.purecc.PureCC", fields, KEYS["train"])
+    of = ("purecc", "methods.purecc.PureCC", fields, True, concept, cells, tmp_path, None)
+    return Plan(config, *of, (training,), KEYS)
 
 
 def fill_store(plan, store):

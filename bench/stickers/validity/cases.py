@@ -18,17 +18,21 @@ from bench.stickers.world import ATTRIBUTES, Scene, caption, names, sample_scene
 if TYPE_CHECKING:
     from PIL import Image
 
+    from bench.metric import Metric
+
 SEED = 990_003
 # Variant → its grade, the higher the better. AUC is of `right` against the variants in WRONG.
 LEVELS: dict[str, dict[str, int]] = {
     "fidelity": {"right": 3, "wrong colour": 2, "other artwork": 1, "other class": 0},
     "prompt following": {"right": 5, "1 wrong": 4, "2 wrong": 3, "3 wrong": 2, "4 wrong": 1, "all wrong": 0},
     "preservation": {"right": 5, "1 wrong": 4, "2 wrong": 3, "3 wrong": 2, "4 wrong": 1, "all wrong": 0},
+    "detection": {"right": 1, "wrong subject": 0},
 }
 WRONG = {
     "fidelity": ["other artwork", "other class"],
     "prompt following": ["1 wrong"],
     "preservation": ["1 wrong"],
+    "detection": ["wrong subject"],
 }
 # Failures every metric is shown, whatever it grades; how often it prefers the right picture is the figure.
 FAILURES = ["wrong subject", "wrong style", "wrong colour", "missing accessory", "wrong scene", "copied reference",
@@ -130,6 +134,13 @@ def concepts(count: int) -> list[Item]:
                 "noise": _noise(rng),
             }, references))  # fmt: skip
     return items
+
+
+def group_of(metric: Metric) -> str:
+    """Returns which cases a metric is checked on: a reader's by what is in the picture, others by their group."""
+    if metric.needs == "reader":
+        return "detection"
+    return "preservation" if metric.group == "erasure" else metric.group
 
 
 def of_group(group: str, count: int) -> list[Item]:

@@ -12,7 +12,7 @@ import numpy as np
 from bench.metric import Features, Metric
 from bench.stickers.judges import area
 from bench.stickers.validity.broken import reads
-from bench.stickers.validity.cases import FAILURES, LEVELS, WRONG, Item
+from bench.stickers.validity.cases import FAILURES, LEVELS, WRONG, Item, group_of
 
 Array = np.ndarray[Any, Any]
 BATCH, DRAWS = 64, 400
@@ -59,6 +59,8 @@ def scores(metric: Metric, judge: Any, items: Sequence[Item], variant: str) -> A
         base = _in_batches(judge.images, [i.base for i in items]) if items[0].base else image
         seen = list(_by_concept(judge, items, image, base, text)) or [Features(image, base, text, none)]
     values = np.concatenate([metric.function(f) for f in seen]).astype(float)
+    if group_of(metric) == "detection":  # whatever a find means for the method, it is right where the truth is
+        return values
     return {"higher": values, "lower": -values, "zero": -np.abs(values)}[metric.better]
 
 
@@ -90,12 +92,12 @@ def bootstrap(statistic: Callable[[Array], float], count: int) -> Figure:
 
 def measure(metric: Metric, judge: Any, items: Sequence[Item]) -> tuple[Validity, dict[str, Array]]:
     """Measures one metric on one judge. Returns its validity, and the scores of every variant."""
-    levels = LEVELS[metric.group]
+    levels = LEVELS[group_of(metric)]
     variants = [v for v in dict.fromkeys([*levels, *FAILURES]) if v in items[0].pictures]
     found = {v: scores(metric, judge, items, v) for v in variants}
 
     def auc(pick: Array) -> float:
-        return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[metric.group]]))
+        return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[group_of(metric)]]))
 
     def rank(pick: Array) -> float:
         return _spearman({level: found[v][pick] for v, level in levels.items()})

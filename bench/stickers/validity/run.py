@@ -13,7 +13,7 @@ from bench.stickers.check import draw, held_out_scenes
 from bench.stickers.judges import area
 from bench.stickers.oracle import read
 from bench.stickers.validity import broken as faulty
-from bench.stickers.validity.cases import Item, of_group
+from bench.stickers.validity.cases import Item, group_of, of_group
 from bench.stickers.validity.measure import Figure, Validity, bootstrap, differs_by, measure, scores, worse_by
 from bench.stickers.world import ATTRIBUTES, caption
 
@@ -38,18 +38,18 @@ def flagged(validity: Validity, lost: Figure, change: float) -> list[str]:
 
 def check(metrics: Sequence[Metric], judges: dict[str, Any], count: int) -> dict[str, Any]:
     """Measures every metric on its judge, and on every broken version of it."""
-    items = {group: of_group(group, count) for group in dict.fromkeys(m.group for m in metrics)}
+    items = {group: of_group(group, count) for group in dict.fromkeys(map(group_of, metrics))}
     out: dict[str, Any] = {}
     for m in track(metrics, "metrics against the truth", len(metrics)):
         judge = judges[m.needs]
-        sound, values = measure(m, judge, items[m.group])
+        sound, values = measure(m, judge, items[group_of(m)])
         entry: dict[str, Any] = {"title": m.title, "group": m.group, "judge": judge.name, "version": m.version,
-                                 "items": len(items[m.group]), **asdict(sound), "broken": {}}  # fmt: skip
+                                 "items": len(items[group_of(m)]), **asdict(sound), "broken": {}}  # fmt: skip
         for fault, other in faulty.faults(judge).items():
-            if fault == "shuffled captions" and m.group == "fidelity":
+            if fault == "shuffled captions" and group_of(m) == "fidelity":
                 continue  # it reads none
-            validity, found = measure(m, other, items[m.group])
-            lost, change = worse_by(values, found, m.group), differs_by(values, found)
+            validity, found = measure(m, other, items[group_of(m)])
+            lost, change = worse_by(values, found, group_of(m)), differs_by(values, found)
             entry["broken"][fault] = {"auc": asdict(validity.auc), "lost": asdict(lost),
                                       "exposed_by": flagged(validity, lost, change)}  # fmt: skip
         out[m.name] = entry

@@ -1,0 +1,95 @@
+"""Finds a method's values for a model: a stated number of trials on concepts that no table holds."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bench import paths
+from bench.errors import BenchError
+from bench.store import write_text
+
+if TYPE_CHECKING:
+    from bench.row import Row
+
+HEAD = "# Found by `{command}`.\n"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of values tried, and what each development concept's run came to."""
+
+    values: dict[str, Any]
+    scores: list[float]
+
+    @property
+    def score(self) -> float:
+        """The mean over concepts; a run that diverged or failed loses to any that did not."""
+        return sum(self.scores) / len(self.scores)
+
+
+def candidates(space: dict[str, list[Any]], trials: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Returns what is tried: the first value of every field, then random others, none twice."""
+    every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    rest = every[1:]
+    random.Random(seed).shuffle(rest)  # noqa: S311
+    return [every[0], *rest][:trials]
+
+
+def objective(row: Row, weights: dict[str, float]) -> float:
+    """Returns the weighted sum of a row's values; a value the row lacks counts as nothing."""
+    if row.status != "ok":
+        return -1e9
+    return sum(w * row.measured[name].value for name, w in weights.items() if name in row.measured)
+
+
+def tune(method: str, model: str, trials: int, root: str, out: Path | None = None) -> Path:
+    """Tries values of a method for a model and keeps the best in `conf/values/<model>/<method>.yaml`.
+
+    The concepts are the dataset's `development` concepts of the first kind the method serves, the search space is
+    the method's own `search`, and the objective the protocol's.
+
+    Raises:
+        BenchError: the method states no search space, or there is no concept or objective for it.
+    """
+    from bench.compose import compose
+    from bench.names import resolve_name
+    from bench.plan import make
+    from bench.run import preflight, run
+
+    given = [f"+method={method}", f"model={model}", "protocol=tune", f"root={root}", "tuned=none"]
+    config, _ = compose(given)
+    space: dict[str, list[Any]] = config["method"].get("search") or {}
+    if not space:
+        raise BenchError(f"method {method} states no search: a mapping of fields to lists of values would be right")
+    kinds = resolve_name(config["method"]["_target_"], "method._target_").tasks
+    kind = next((k for k in config["dataset"]["development"] if k in kinds), "")
+    weights = config["protocol"]["objective"].get(kind)
+    if not weights:
+        raise BenchError(f"protocol.objective: nothing for {', '.join(kinds)}, which is what {method} serves")
+    begun, done = time.monotonic(), []
+    for values in candidates(space, trials):
+        scores = []
+        for concept in config["dataset"]["development"][kind]:
+            said = [f"method.{k}={v}" for k, v in values.items()]
+            plan = make(*compose([*given, f"concept={concept}", *said]))
+            preflight(plan)
+            scores.append(objective(run(plan)[0], weights))
+        done.append(Trial(values, scores))
+    best = max(done, key=lambda t: t.score)
+    found = {
+        "trials": len(done), "seconds": round(time.monotonic() - begun), "objective": weights, "score": best.score,
+        "concepts": config["dataset"]["development"][kind],
+        "tried": [t.values | {"score": round(t.score, 4)} for t in done],
+    }  # fmt: skip
+    path = (out or paths.shipped("conf") / "values") / model / f"{method}.yaml"
+    command = f"python -m bench tune {method} --model {model} --trials {trials}"
+    text = yaml.safe_dump({"values": best.values, "found": found}, sort_keys=False, width=120)
+    write_text(path, HEAD.format(command=command) + text)
+    return path
