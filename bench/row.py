@@ -14,10 +14,11 @@ SCHEMA = 1
 class Value(BaseModel):
     """A measurement is never a bare mean: `low`–`high` is the 95 % interval, `n` counts pictures.
 
-    `title` and `group` are the metric's own words for tables: `CLIP-T`, `prompt following`.
+    `title` and `group` are the metric's own words for tables: `CLIP-T`, `prompt following`. What is not a
+    number is no value.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     value: float
     low: float
     high: float

@@ -69,7 +69,7 @@ def validate_metrics(args: list[str]) -> int:
 
     conf = paths.shipped("conf")
     protocol, dataset = (
-        yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/blip", "dataset/stickers")
+        yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
     )
     judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
     result = write(options.out, load_metrics(protocol["metrics"]), judges, options.model, options.scenes)
@@ -101,6 +101,24 @@ def tune(args: list[str]) -> int:
     return 0
 
 
+def leaderboard(args: list[str]) -> int:
+    """Adds finished runs to the boards and renders every board again from its rows."""
+    parser = argparse.ArgumentParser("python -m bench leaderboard", description=leaderboard.__doc__)
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs whose rows are added; none only renders")
+    parser.add_argument("--out", type=Path, default=Path("leaderboards"), help="folder of the boards")
+    options = parser.parse_args(args)
+    import sys
+
+    from bench.leaderboard import collect, update
+
+    missing = [p for p in options.runs if not p.is_dir()]
+    if missing:
+        raise BenchError(f"{missing[0]}: no such folder; one with runs in it would be right")
+    for folder in update(options.out, collect(options.runs)):
+        sys.stdout.write(f"{folder / 'README.md'}\n")
+    return 0
+
+
 def data(args: list[str]) -> int:
     """Writes the concepts of the embedded dataset again from the renderer."""
     parser = argparse.ArgumentParser("python -m bench data", description=data.__doc__)
@@ -121,5 +139,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "judges": judges,
     "validate-metrics": validate_metrics,
     "tune": tune,
+    "leaderboard": leaderboard,
     "data": data,
 }

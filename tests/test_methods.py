@@ -369,7 +369,7 @@ def test_a_dead_critic_stops_the_run(make: Any, monkeypatch: pytest.MonkeyPatch)
         DPG(steps=20, prior_images=0, lr=1e-6).train(*make())
 
 
-def reward_blue(images: Tensor, concept: Concept) -> Tensor:
+def reward_blue(images: Tensor, captions: list[str], concept: Concept) -> Tensor:
     """A user's own reward, which no gradient passes: how blue the picture is."""
     return torch.tensor(images.numpy()[:, 2].mean((1, 2)))
 

@@ -75,8 +75,8 @@ GOLDEN = {
     "restoration": [0.2, 1.0],
 }
 DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower",
-             "blip2_itm": "higher", "blip2_itc": "higher", "blip1_itc": "higher", "recognized": "higher", "detected": "lower",
-             "restoration": "lower"}  # fmt: skip
+             "blip2_itm": "higher", "blip2_itc": "higher", "blip1_itc": "higher", "recognized": "higher",
+             "detected": "lower", "restoration": "lower"}  # fmt: skip
 
 
 def _units(rng: np.random.Generator, n: int, d: int = 16) -> Array:

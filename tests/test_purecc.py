@@ -20,7 +20,9 @@ class StubWorkbench:
         self.answers = answers
         self.calls: list[tuple[tuple[str, ...], tuple[str, ...], bool]] = []
 
-    def predict(self, batch: Batch, *prompts: list[str], using: list[str], grad: bool = False) -> tuple[Tensor, ...]:
+    def predict(
+        self, batch: Batch, *prompts: list[str], using: tuple[str, ...] | list[str] = (), grad: bool = False
+    ) -> tuple[Tensor, ...]:
         self.calls.append((tuple(p[0] for p in prompts), tuple(using), grad))
         with torch.set_grad_enabled(grad):
             return tuple(self.answers[p[0]] * 1.0 for p in prompts)
@@ -116,3 +118,15 @@ def test_paper_has_its_own_form() -> None:
     method = PureCC()
     assert (method.eta, method.scale, method.extractor, method.embedding) == (1.0, "adaptive", "stage_1", "layerwise")
     assert (method.extractor_steps, method.steps, method.batch_size, method.rank, method.lr) == (400, 400, 2, 4, 1e-4)
+
+
+@pytest.mark.parametrize("v_orig", ["detached", "frozen"])
+def test_the_original_behaviour_can_be_held_still(v_orig: str, answers: dict[str, Tensor], batch: Batch) -> None:
+    """With no gradient into v_orig, the class prompt is not drawn towards the concept (supplement 14)."""
+    stub = StubWorkbench(answers)
+    loss = PureCC(v_orig=v_orig, scale=0.5).loss(stub, CONCEPT, batch)["l_purecc"]  # type: ignore[arg-type]
+    loss.backward()
+    assert answers["base"].grad is None
+    r_1, r_2 = differences(answers)
+    torch.testing.assert_close(loss, (0.5 * r_1 - r_2).square().mean())
+    assert ((("base",), (), False) in stub.calls) == (v_orig == "frozen")

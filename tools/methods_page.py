@@ -5,6 +5,7 @@ python tools/methods_page.py
 
 from __future__ import annotations
 
+import itertools
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +20,16 @@ TASKS = ("subject", "style", "subject_style", "multi", "erase", "roundtrip")
 HEAD = """# Methods
 
 One file a method; it reads like the paper's algorithm. A configuration in `conf/method/` gives the paper's values, the
-released code's where they differ, and under `tuned:` the values for this project's small models. This page is written
-by `python tools/methods_page.py`.
+released code's where they differ. Values for this project's small models are found by `python -m bench tune`, with the
+same number of trials for every method, on concepts that no table holds (`conf/values/`). This page is written by
+`python tools/methods_page.py`.
+
+"""
+PICTURES = """## What they do
+
+Above, the untouched `sticker-unet`; below, the method, from the same noise. Six prompts that name the concept
+(`whole_cat`, or the cat that is erased), one of a neighbouring class and one of something unrelated; seed 0, none
+chosen.
 
 """
 
@@ -34,6 +43,12 @@ def methods() -> dict[str, Any]:
     return out
 
 
+def about(name: str) -> str:
+    """Returns the comment a configuration begins with."""
+    lines = (ROOT / "conf" / "method" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("# ") for line in itertools.takewhile(lambda x: x.startswith("#"), lines))
+
+
 def page() -> str:
     """Returns the page."""
     lines = [
@@ -42,7 +57,7 @@ def page() -> str:
     ]
     reasons: list[str] = []
     for name, cls in methods().items():
-        source = (import_module(cls.__module__).__doc__ or "").splitlines()[0]
+        source = about(name) or (import_module(cls.__module__).__doc__ or "").splitlines()[0]
         cells = []
         for family in FAMILIES:
             reason = getattr(cls, "not_for", {}).get(family, "not its mathematics")
@@ -51,8 +66,10 @@ def page() -> str:
             cells.append("✓" if family in cls.families else f"no ({reasons.index(reason) + 1})")
         tasks = ", ".join(t for t in TASKS if t in cls.tasks)
         lines.append(f"| `{name}` | {source} | {tasks} | {' | '.join(cells)} |")
+    pictures = [p for n in methods() if (p := ROOT / "docs" / "methods" / f"{n}.webp").is_file()]
+    shown = [f"`{p.stem}`\n\n![{p.stem}](../docs/methods/{p.name})\n" for p in pictures]
     notes = [f"{k}. {reason}." for k, reason in enumerate(reasons, start=1)]
-    return HEAD + "\n".join([*lines, "", *notes]) + "\n"
+    return HEAD + "\n".join([*lines, "", *notes]) + "\n" + ("\n" + PICTURES + "\n".join(shown) if shown else "")
 
 
 if __name__ == "__main__":
