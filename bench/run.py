@@ -75,6 +75,8 @@ def preflight(plan: Plan) -> None:
         if m.needs not in encoders:
             known = ", ".join(encoders)
             raise BenchError(f"dataset.encoders: metric {m.name} needs one named {m.needs}; there are {known}")
+    if not any(m.serves(plan.concept.scored_as) for m in load_metrics(plan.config["protocol"]["metrics"])):
+        raise BenchError(f"protocol.metrics: none of them is for a concept of kind {plan.concept.kind}")
     if not plan.grid.cells:
         raise BenchError("protocol.seeds: no channel gets a picture; one at least would be right")
     root = plan.config["root"]

@@ -14,7 +14,7 @@ from bench.metric import Features, load_metrics, metric
 from bench.stickers.judges import area
 from bench.stickers.validity.broken import faults
 from bench.stickers.validity.cases import FAILURES, LEVELS, of_group
-from bench.stickers.validity.measure import differs_by, measure, worse_by
+from bench.stickers.validity.measure import Looks, auc_of, decisive, differs_by, measure, worse_by
 from bench.stickers.validity.page import page
 from bench.stickers.validity.run import flagged
 
@@ -45,7 +45,7 @@ def likeness(seen: Features) -> Any:
 
 
 def test_a_judge_of_colours_alone_is_found_out() -> None:
-    validity, _ = measure(likeness, Pixels(), of_group("fidelity", 32))
+    validity, _ = measure(likeness, Pixels(), of_group("fidelity", 32), Looks())
     assert validity.auc.low < 0.8
     assert set(validity.prefers) <= set(FAILURES)
     assert validity.auc.low <= validity.auc.value <= validity.auc.high
@@ -55,14 +55,14 @@ def test_the_broken_judges_are_exposed_and_the_sound_ones_not() -> None:
     dino = features.build({"kind": "dino", "name": "d", "path": "embedded:dino-judge"})
     (m,) = load_metrics(["metrics.dino.dino"])
     items = of_group("fidelity", 48)
-    sound, scores = measure(m, dino, items)
+    sound, scores = measure(m, dino, items, Looks())
     assert sound.auc.value > 0.9
-    assert flagged(sound, worse_by(scores, scores, m.group), differs_by(scores, scores)) == []
+    assert flagged(sound.auc, worse_by(scores, scores, m.group), differs_by(scores, scores)) == []
     for fault, broken in faults(dino).items():
         if fault == "shuffled captions":
             continue
-        validity, found = measure(m, broken, items)
-        assert flagged(validity, worse_by(scores, found, m.group), differs_by(scores, found)), fault
+        found = decisive(m, broken, items, Looks())
+        assert flagged(auc_of(found, m.group), worse_by(scores, found, m.group), differs_by(scores, found)), fault
 
 
 def test_ties_count_half() -> None:

@@ -45,6 +45,36 @@ def unet_folder(folder: Path, prediction_type: str = "epsilon") -> Path:
     return folder
 
 
+def flow_folder(folder: Path) -> Path:
+    """Writes a StableDiffusion3Pipeline with a random transformer beside the embedded world's other parts."""
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+    )
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+    from bench.backbone.files import resolve
+
+    shipped = resolve("embedded:sticker-flow")
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=16, patch_size=4, in_channels=8, out_channels=8, num_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=320, caption_projection_dim=32, pooled_projection_dim=256,
+        pos_embed_max_size=16,
+    )  # fmt: skip
+    towers = [CLIPTextModelWithProjection.from_pretrained(shipped / f"text_encoder{n}") for n in ("", "_2")]
+    tokenizers = [CLIPTokenizer.from_pretrained(shipped / f"tokenizer{n}") for n in ("", "_2")]
+    pipe = StableDiffusion3Pipeline(
+        transformer=transformer, vae=AutoencoderKL.from_pretrained(shipped / "vae"),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0), text_encoder=towers[0], tokenizer=tokenizers[0],
+        text_encoder_2=towers[1], tokenizer_2=tokenizers[1], text_encoder_3=None, tokenizer_3=None,
+    )  # fmt: skip
+    pipe.save_pretrained(folder)
+    return folder
+
+
 def concept(dataset: Path, name: str) -> Concept:
     return load(dataset, name)
 

@@ -47,17 +47,33 @@ def _in_batches(call: Callable[..., Any], *columns: Sequence[Any]) -> Any:
     return np.concatenate([call(*(c[i : i + BATCH] for c in columns)) for i in starts])
 
 
-def scores(metric: Metric, judge: Any, items: Sequence[Item], variant: str) -> Array:
-    """Returns the metric of one variant of every item, signed so that higher is better."""
+class Looks:
+    """What judges see of the cases, looked at once whatever number of metrics asks."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int, str], list[Features]] = {}
+
+    def at(self, judge: Any, items: Sequence[Item], variant: str) -> list[Features]:
+        """Returns a judge's features of one variant of every item."""
+        key = (id(judge), id(items), variant)
+        if key not in self._seen:
+            self._seen[key] = _look(judge, items, variant)
+        return self._seen[key]
+
+
+def _look(judge: Any, items: Sequence[Item], variant: str) -> list[Features]:
     pictures, texts = [i.pictures[variant] for i in items], [i.text for i in items]
     none = np.zeros((len(items), 0), np.float32)
     if getattr(judge, "columns", ()):
-        seen = [Features(none, none, None, none, _in_batches(judge.pairs, pictures, texts))]
-    else:
-        image = _in_batches(judge.images, pictures)
-        text = _in_batches(judge.texts, texts) if reads(judge) else None
-        base = _in_batches(judge.images, [i.base for i in items]) if items[0].base else image
-        seen = list(_by_concept(judge, items, image, base, text)) or [Features(image, base, text, none)]
+        return [Features(none, none, None, none, _in_batches(judge.pairs, pictures, texts))]
+    image = _in_batches(judge.images, pictures)
+    text = _in_batches(judge.texts, texts) if reads(judge) else None
+    base = _in_batches(judge.images, [i.base for i in items]) if items[0].base else image
+    return list(_by_concept(judge, items, image, base, text)) or [Features(image, base, text, none)]
+
+
+def scores(metric: Metric, seen: Sequence[Features]) -> Array:
+    """Returns the metric of one variant of every item, signed so that higher is better."""
     values = np.concatenate([metric.function(f) for f in seen]).astype(float)
     if group_of(metric) == "detection":  # whatever a find means for the method, it is right where the truth is
         return values
@@ -90,14 +106,11 @@ def bootstrap(statistic: Callable[[Array], float], count: int) -> Figure:
     return Figure(round(everything, 4), round(float(low), 4), round(float(high), 4))
 
 
-def measure(metric: Metric, judge: Any, items: Sequence[Item]) -> tuple[Validity, dict[str, Array]]:
+def measure(metric: Metric, judge: Any, items: Sequence[Item], looks: Looks) -> tuple[Validity, dict[str, Array]]:
     """Measures one metric on one judge. Returns its validity, and the scores of every variant."""
     levels = LEVELS[group_of(metric)]
     variants = [v for v in dict.fromkeys([*levels, *FAILURES]) if v in items[0].pictures]
-    found = {v: scores(metric, judge, items, v) for v in variants}
-
-    def auc(pick: Array) -> float:
-        return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[group_of(metric)]]))
+    found = {v: scores(metric, looks.at(judge, items, v)) for v in variants}
 
     def rank(pick: Array) -> float:
         return _spearman({level: found[v][pick] for v, level in levels.items()})
@@ -107,22 +120,33 @@ def measure(metric: Metric, judge: Any, items: Sequence[Item]) -> tuple[Validity
         return bootstrap(lambda pick: float(better[pick].mean()), len(items))
 
     prefers = {v: wins(v) for v in FAILURES if v in found}
-    return Validity(bootstrap(auc, len(items)), bootstrap(rank, len(items)), prefers), found
+    return Validity(auc_of(found, group_of(metric)), bootstrap(rank, len(items)), prefers), found
+
+
+def decisive(metric: Metric, judge: Any, items: Sequence[Item], looks: Looks) -> dict[str, Array]:
+    """Returns the scores of the variants that AUC is made of, which is all that gives a broken judge away."""
+    return {v: scores(metric, looks.at(judge, items, v)) for v in ("right", *WRONG[group_of(metric)])}
+
+
+def _auc(found: dict[str, Array], group: str, pick: Array) -> float:
+    return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[group]]))
+
+
+def auc_of(found: dict[str, Array], group: str) -> Figure:
+    """Returns how often a right picture scores above a wrong one."""
+    return bootstrap(lambda pick: _auc(found, group, pick), len(found["right"]))
 
 
 def worse_by(sound: dict[str, Array], broken: dict[str, Array], group: str) -> Figure:
     """Returns how much AUC a broken judge loses on the very same items."""
 
-    def auc(found: dict[str, Array], pick: Array) -> float:
-        return area(found["right"][pick], np.concatenate([found[w][pick] for w in WRONG[group]]))
-
     def lost(pick: Array) -> float:
-        return auc(sound, pick) - auc(broken, pick)
+        return _auc(sound, group, pick) - _auc(broken, group, pick)
 
     return bootstrap(lost, len(sound["right"]))
 
 
 def differs_by(sound: dict[str, Array], broken: dict[str, Array]) -> float:
     """Returns the mean change of a score on the same pictures, in standard deviations of the sound judge's."""
-    a, b = (np.concatenate([f[v] for v in sorted(sound)]) for f in (sound, broken))
+    a, b = (np.concatenate([f[v] for v in sorted(broken)]) for f in (sound, broken))
     return float(np.abs(a - b).mean() / (a.std() + 1e-12))
