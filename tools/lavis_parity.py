@@ -52,6 +52,7 @@ def inputs() -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     sizes = {
         "width": vision.hidden_size, "image": vision.image_size, "patch": vision.patch_size,
         "vision_layers": vision.num_hidden_layers, "heads": vision.num_attention_heads,
+        "text_width": qformer.hidden_size, "text_heads": qformer.num_attention_heads,
         "text_layers": qformer.num_hidden_layers, "vocabulary": qformer.vocab_size,
         "length": qformer.max_position_embeddings, "queries": model.config.num_query_tokens,
         "projection": model.config.image_text_hidden_size,

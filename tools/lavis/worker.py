@@ -58,7 +58,7 @@ def build(sizes: dict) -> nn.Module:
     """Returns LAVIS's model of these sizes without its downloads."""
     model = Blip2ITM.__new__(Blip2ITM)
     nn.Module.__init__(model)
-    width = sizes["width"]
+    width, text = sizes["width"], sizes["text_width"]
     model.visual_encoder = VisionTransformer(
         img_size=sizes["image"], patch_size=sizes["patch"], embed_dim=width, depth=sizes["vision_layers"],
         num_heads=sizes["heads"], mlp_ratio=4, qkv_bias=True, use_mean_pooling=False, drop_path_rate=0.0,
@@ -66,16 +66,16 @@ def build(sizes: dict) -> nn.Module:
     )  # fmt: skip
     model.ln_vision = nn.LayerNorm(width, eps=1e-6)
     config = BertConfig(
-        vocab_size=sizes["vocabulary"], hidden_size=width, num_hidden_layers=sizes["text_layers"],
-        num_attention_heads=sizes["heads"], intermediate_size=4 * width, max_position_embeddings=sizes["length"],
+        vocab_size=sizes["vocabulary"], hidden_size=text, num_hidden_layers=sizes["text_layers"],
+        num_attention_heads=sizes["text_heads"], intermediate_size=4 * text, max_position_embeddings=sizes["length"],
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-12,
     )  # fmt: skip
     config.encoder_width, config.add_cross_attention, config.cross_attention_freq = width, True, 1
     config.query_length = sizes["queries"]
     model.Qformer = BertLMHeadModel(config)
-    model.query_tokens = nn.Parameter(torch.zeros(1, sizes["queries"], width))
-    model.vision_proj, model.text_proj = (nn.Linear(width, sizes["projection"]) for _ in range(2))
-    model.itm_head = nn.Linear(width, 2)
+    model.query_tokens = nn.Parameter(torch.zeros(1, sizes["queries"], text))
+    model.vision_proj, model.text_proj = (nn.Linear(text, sizes["projection"]) for _ in range(2))
+    model.itm_head = nn.Linear(text, 2)
     model.max_txt_len = sizes["length"]
     return model
 
