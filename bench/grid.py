@@ -136,10 +136,12 @@ def load_templates(dataset: Path) -> dict[str, Any]:
 def _nouns(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:
     """Returns what a channel asks for in turn; none leaves the channel out."""
     parts = [p.class_phrase for p in concept.parts if p.kind != "style"] or [concept.class_phrase]
-    taken = {*parts, *concept.neighbours}
+    taken, erased = {*parts, *concept.neighbours}, concept.kind == "erase"
     return {
         "concept": [concept.class_phrase],
         "class": parts if concept.scored_as != "erase" else [],  # there it is what was erased
+        "alias": concept.aliases if erased else [],
+        "compose": parts if erased else [],
         "neighbour": concept.neighbours,
         "unrelated": [n for n in templates.get("unrelated_nouns", []) if n not in taken],
     }.get(channel, [""])

@@ -33,10 +33,19 @@ class Reader:
 
     @staticmethod
     def _nouns(prompt: str) -> list[int]:
-        """Returns the indices of the subjects a prompt names."""
-        from bench.stickers.world import names
+        """Returns the indices of the subjects a prompt names, by whichever of their names; the longest name counts:
+        a big cat is a tiger.
+        """
+        from bench.stickers.world import names, world
 
-        return [k for k, noun in enumerate(names("subject")) if re.search(rf"\b{noun}\b", prompt)]
+        known = [
+            (word, k) for k, noun in enumerate(names("subject")) for word in (noun, *world()["subjects"][noun][1:])
+        ]
+        found = []
+        for word, k in sorted(known, key=lambda w: -len(w[0])):
+            prompt, count = re.subn(rf"\b{word}\b", "", prompt)
+            found += [k] if count else []
+        return sorted(set(found))
 
     def pairs(self, images: Sequence[Image.Image], texts: Sequence[str]) -> Array:
         """Returns (n, 2) of pictures and prompts: the probability of the subjects a prompt names, and whether

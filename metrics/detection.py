@@ -37,10 +37,12 @@ def recognized(features: Features) -> Array:
     group="erasure",
     better="lower",
     needs="reader",
-    channels=("concept", "part"),
+    channels=("concept", "part", "alias", "compose"),
     plain="concept",
     kinds=("erase",),
 )
 def detected(features: Features) -> Array:
-    """Returns (n,) of 0 and 1: whether a picture asked for by the erased name still shows it (direct prompts)."""
+    """Returns (n,) of 0 and 1: whether a picture asked for by the erased name still shows it; `/alias` by
+    its other names, `/compose` with a colour and an accessory beside it.
+    """
     return _found(features)
