@@ -64,7 +64,7 @@ def validate_metrics(args: list[str]) -> int:
     import yaml
 
     from bench import features, paths
-    from bench.metric import load_metrics
+    from bench.metric import Metric, load_metrics
     from bench.stickers.validity.page import write
 
     conf = paths.shipped("conf")
@@ -72,7 +72,8 @@ def validate_metrics(args: list[str]) -> int:
         yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
     )
     judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
-    result = write(options.out, load_metrics(protocol["metrics"]), judges, options.model, options.scenes)
+    metrics = [m for m in load_metrics(protocol["metrics"]) if isinstance(m, Metric) and not m.together]
+    result = write(options.out, metrics, judges, options.model, options.scenes)
     every = [
         (m["title"], fault, b["exposed_by"]) for m in result["metrics"].values() for fault, b in m["broken"].items()
     ]
