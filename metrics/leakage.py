@@ -43,8 +43,8 @@ def measurable(features: Features) -> str:
 
 
 @metric(
-    "shown",
-    title="shown",
+    "concept_rate",
+    title="concept rate",
     group="fidelity",
     better="higher",
     needs="dino",
@@ -54,7 +54,7 @@ def measurable(features: Features) -> str:
     binary=True,
     gate=measurable,
 )
-def shown(features: Features) -> Array:
+def concept_rate(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture is nearer to the references than 95 % of the untouched model's
     pictures of the class.
     """
@@ -63,8 +63,8 @@ def shown(features: Features) -> Array:
 
 
 def _learned(mean: Any, channel: str) -> str:
-    gain = mean("shown", "model", "concept") - mean("shown", "none", channel)
-    return "" if gain >= 0.1 else f"the concept was not learned (shown rises by {gain:.2f}): nothing can leak"
+    gain = mean("concept_rate", "model", "concept") - mean("concept_rate", "none", channel)
+    return "" if gain >= 0.1 else f"the concept was not learned (its rate rises by {gain:.2f}): nothing can leak"
 
 
 @derived(
@@ -72,7 +72,7 @@ def _learned(mean: Any, channel: str) -> str:
     title="concept leakage",
     group="preservation",
     better="lower",
-    of=("shown",),
+    of=("concept_rate",),
     channels=("class", "neighbour", "unrelated", "empty"),
     kinds=("subject",),
     gate=_learned,
@@ -81,8 +81,8 @@ def concept_leakage(mean: Mean, channel: str) -> Array:
     """Returns CL = (π_M(q) − π_B(q)) / (π_M(concept) − π_B(q)): 0, the concept stays with its word; 1, the prompts
     of this channel have become the concept.
     """
-    base = mean("shown", "none", channel)
-    return (mean("shown", "model", channel) - base) / (mean("shown", "model", "concept") - base)
+    base = mean("concept_rate", "none", channel)
+    return (mean("concept_rate", "model", channel) - base) / (mean("concept_rate", "model", "concept") - base)
 
 
 def _there(mean: Any, channel: str) -> str:

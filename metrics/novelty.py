@@ -18,8 +18,8 @@ def _enough(features: Features) -> str:
 
 
 @metric(
-    "copied",
-    title="copied",
+    "copy_rate",
+    title="copy rate",
     group="fidelity",
     better="lower",
     needs="pixels",
@@ -28,7 +28,7 @@ def _enough(features: Features) -> str:
     binary=True,
     gate=_enough,
 )
-def copied(features: Features) -> Array:
+def copy_rate(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture is four times nearer to a reference, background and all, than any
     two references are to each other.
     """

@@ -11,8 +11,8 @@ import pytest
 from bench.derive import derive
 from bench.metric import Features
 from bench.stats import drawn_means, interval, wilson
-from metrics.leakage import concept_leakage, erosion, leakage, measurable, shown
-from metrics.novelty import alteration, copied, diversity
+from metrics.leakage import concept_leakage, concept_rate, erosion, leakage, measurable
+from metrics.novelty import alteration, copy_rate, diversity
 
 PROMPTS, SEEDS = 8, 5
 
@@ -75,7 +75,7 @@ def test_a_share_of_next_to_nothing_is_not_measured() -> None:
 def learned(on_class: Any, on_concept: Any = 1.0) -> pd.DataFrame:
     rates = {("model", "concept"): on_concept, ("none", "concept"): 0.05, ("model", "class"): on_class,
              ("none", "class"): 0.0}  # fmt: skip
-    return table({("shown", *at): v for at, v in rates.items()})
+    return table({("concept_rate", *at): v for at, v in rates.items()})
 
 
 def test_concept_leakage_is_nothing_if_the_class_stays_and_one_if_it_became_the_concept() -> None:
@@ -120,8 +120,8 @@ def test_the_detector_lets_one_in_twenty_of_the_class_through() -> None:
     held_out = other + 0.4 * rng.normal(size=(2000, 8))
     seen = _features(held_out, references, negatives)
     assert measurable(seen) == ""
-    assert shown.function(seen).mean() == pytest.approx(0.05, abs=0.03)
-    assert shown.function(_features(references, references, negatives)).all()
+    assert concept_rate.function(seen).mean() == pytest.approx(0.05, abs=0.03)
+    assert concept_rate.function(_features(references, references, negatives)).all()
 
 
 def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:
@@ -145,9 +145,9 @@ def test_a_copy_is_flagged_and_a_new_picture_is_not() -> None:
     real = judge.images(references)
     for pictures, flagged in ((references, 1), (nearly, 1), (new, 0)):
         seen = judge.images(pictures)
-        assert (copied.function(Features(seen, seen, None, real)) == flagged).all()
+        assert (copy_rate.function(Features(seen, seen, None, real)) == flagged).all()
     blank = judge.images([Image.new("RGB", (64, 64), "white")])
-    assert not copied.function(Features(blank, blank, None, real)).any()
+    assert not copy_rate.function(Features(blank, blank, None, real)).any()
 
 
 def test_diversity_is_the_distance_to_the_same_prompts_others() -> None:
