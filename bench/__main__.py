@@ -14,6 +14,7 @@ python -m bench oracle [MODEL]                 check what a model draws against 
 python -m bench judges                         measure the judges on held-out renderings
 python -m bench validate-metrics               check every metric where the truth is known
 python -m bench tune METHOD ...                find a method's values for a model
+python -m bench score --images FOLDER ...      score pictures made elsewhere
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench data                           write the embedded dataset again
 

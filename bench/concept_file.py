@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from bench.composite import Composite, composed
 from bench.concept import Concept
 from bench.errors import BenchError
+from bench.pictures import read_picture
 
 
 def load(dataset: Path, name: str) -> Concept:
@@ -37,7 +38,7 @@ def load(dataset: Path, name: str) -> Concept:
     if silent:
         raise BenchError(f"{path}: the complete caption of {silent[0]} does not name the token {concept.token}")
     for image in concept.image_paths():
-        _check_picture(image)
+        read_picture(image)
     return concept
 
 
@@ -56,15 +57,3 @@ def _composite(dataset: Path, path: Path, said: Composite) -> Concept:
 def _check_name(path: Path, name: str) -> None:
     if name != path.parent.name:
         raise BenchError(f"{path}: name: {name!r}; the name of its folder, {path.parent.name!r}, would be right")
-
-
-def _check_picture(path: Path) -> None:
-    from PIL import Image
-
-    if not path.is_file():
-        raise BenchError(f"{path}: the reference picture is missing")
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:
-        raise BenchError(f"{path}: not a readable picture ({error}); PNG, JPEG or WebP would be right") from None

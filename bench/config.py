@@ -31,9 +31,9 @@ class ModelConfig(_Strict):
 class EncoderConfig(_Strict):
     """A judge of `conf/dataset`."""
 
-    kind: Literal["open_clip", "dino", "blip2", "blip1", "oracle"]
+    kind: Literal["open_clip", "dino", "blip2", "blip1", "oracle", "pixels"]
     name: str
-    path: str
+    path: str = ""
 
 
 class DatasetConfig(_Strict):

@@ -13,6 +13,7 @@ import numpy as np
 from bench.backbone.files import check_files, fingerprint, resolve
 from bench.errors import BenchError
 from bench.matching import Blip1, Blip2
+from bench.pictures import read_picture
 from bench.progress import quiet_libraries, track
 from bench.reader import Reader
 
@@ -100,9 +101,24 @@ class Dino:
             return torch.nn.functional.normalize(z, dim=-1).numpy()
 
 
-Judge = OpenClip | Dino | Blip2 | Blip1 | Reader
+class Pixels:
+    """No judge at all: a picture's own pixels, small and about their mean, for telling copies."""
+
+    SIDE = 32
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.fingerprint = name, f"pixels-{self.SIDE}"
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        """Returns unit-length features (n, 3 · 32 · 32); a picture of one colour is all zeros."""
+        small = np.stack([np.asarray(i.convert("RGB").resize((self.SIDE, self.SIDE)), np.float32) for i in images])
+        flat = small.reshape(len(small), -1) - small.reshape(len(small), -1).mean(1, keepdims=True)
+        return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+Judge = OpenClip | Dino | Blip2 | Blip1 | Reader | Pixels
 ENCODERS: dict[str, type[Judge]] = {
-    "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader,
+    "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader, "pixels": Pixels,
 }  # fmt: skip
 
 
@@ -134,10 +150,9 @@ class FeatureCache:
 
     def images(self, encoder: Encoder, paths: Sequence[Path]) -> Array:
         """Returns the features (n, d) of picture files."""
-        from PIL import Image
 
         def read(indices: list[int]) -> Array:
-            return encoder.images([Image.open(paths[i]).convert("RGB") for i in indices])
+            return encoder.images([read_picture(paths[i]) for i in indices])
 
         return self._get(encoder, [hashlib.sha256(p.read_bytes()).hexdigest() for p in paths], read)
 
@@ -148,10 +163,9 @@ class FeatureCache:
 
     def pairs(self, judge: Blip2 | Blip1 | Reader, paths: Sequence[Path], texts: Sequence[str]) -> Array:
         """Returns a matcher's scores (n, k) of picture files with their texts."""
-        from PIL import Image
 
         def read(indices: list[int]) -> Array:
-            return judge.pairs([Image.open(paths[i]).convert("RGB") for i in indices], [texts[i] for i in indices])
+            return judge.pairs([read_picture(paths[i]) for i in indices], [texts[i] for i in indices])
 
         hashes = zip((p.read_bytes() for p in paths), texts, strict=True)
         return self._get(judge, [hashlib.sha256(b + b"|" + t.encode()).hexdigest() for b, t in hashes], read)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bench.concept import Concept, fill
+from bench.concept import Concept, fill, together
 from bench.errors import BenchError
 
 
@@ -17,7 +17,8 @@ class Prompt(BaseModel):
     """One prompt of the grid: what the customized model is asked, and the same without the concept's token.
 
     `base` is what the untouched model is asked for the same cell, and the text both pictures are scored against.
-    `part` is which part of a composite concept alone it asks for; None is the whole.
+    `part` is which part of a composite concept alone it asks for; None is the whole. `surrogate` is the prompt with
+    what should come in an erased concept's place: what a picture would be had it never been asked for.
     """
 
     channel: str
@@ -25,6 +26,7 @@ class Prompt(BaseModel):
     complete: str
     base: str
     part: int | None = None
+    surrogate: str = ""
 
 
 class Cell(BaseModel):
@@ -82,16 +84,24 @@ def grid(concept: Concept, templates: dict[str, Any], seeds: dict[str, int]) -> 
     return PromptGrid(cells=cells)
 
 
+def surrogates(cells: PromptGrid) -> PromptGrid:
+    """Returns the cells that have a surrogate, asked for with it, at the same noise."""
+    asked = [c for c in cells.cells if c.prompt.surrogate]
+    return PromptGrid(
+        cells=[
+            c.model_copy(update={"prompt": c.prompt.model_copy(update={"complete": c.prompt.surrogate})}) for c in asked
+        ]
+    )
+
+
 def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[Prompt]:
     """Returns the prompts of one channel; a channel that has no nouns for this concept is left out."""
     if channel == "part":
         alone = [(k, part, t) for k, part in enumerate(_apart(concept)) for t in _own(part, templates, channel)]
-        return [
-            _prompt(channel, i, t, part, part.class_phrase, named=True, part=k) for i, (k, part, t) in enumerate(alone)
-        ]
-    nouns, named = _nouns(concept, templates, channel), channel == "concept"
+        return [_prompt(channel, i, t, part, part.class_phrase, part=k) for i, (k, part, t) in enumerate(alone)]
+    nouns = _nouns(concept, templates, channel)
     return [
-        _prompt(channel, i, template, concept, nouns[i % len(nouns)], named=named)
+        _prompt(channel, i, template, concept, nouns[i % len(nouns)])
         for i, template in enumerate(_own(concept, templates, channel) if nouns else [])
     ]
 
@@ -105,12 +115,20 @@ def _own(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]
     return templates.get(f"{concept.kind}.{channel}", templates[channel])
 
 
-def _prompt(
-    channel: str, index: int, template: str, concept: Concept, noun: str, *, named: bool, part: int | None = None
-) -> Prompt:
+NAMED, ERASED = ("concept", "part"), ("concept", "part", "alias", "compose")
+
+
+def _prompt(channel: str, index: int, template: str, concept: Concept, noun: str, *, part: int | None = None) -> Prompt:
     base = fill(template, noun, concept.medium)
-    complete = fill(template, concept.target, concept.target_medium) if named else base
-    return Prompt(channel=channel, index=index, complete=complete, base=base, part=part)
+    complete = fill(template, concept.target, concept.target_medium) if channel in NAMED else base
+    instead = _surrogate(concept) if channel in ERASED and concept.scored_as == "erase" else ""
+    surrogate = fill(template, instead, concept.medium) if instead else ""
+    return Prompt(channel=channel, index=index, complete=complete, base=base, part=part, surrogate=surrogate)
+
+
+def _surrogate(concept: Concept) -> str:
+    parts = [p.surrogate for p in concept.parts] or [concept.surrogate]
+    return together(parts) if all(parts) else ""
 
 
 def load_templates(dataset: Path) -> dict[str, Any]:

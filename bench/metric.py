@@ -28,6 +28,8 @@ class Features:
         text: the prompts without the concept's token, (n, d); None for an encoder of pictures alone.
         references: the concept's reference pictures, (m, d).
         match: for a judge of pictures and texts together, its scores of the pictures with their prompts, (n, k).
+        prompts: which prompt each picture is of, (n,).
+        negatives: the untouched model's pictures of the concept's class, (k, d), to calibrate a detector on.
     """
 
     image: Array
@@ -35,20 +37,20 @@ class Features:
     text: Array | None
     references: Array
     match: Array | None = None
+    prompts: Array | None = None
+    negatives: Array | None = None
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric as the harness sees it; `metric` says what its fields are."""
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What metrics and scores derived from them share; `metric` says what the fields are."""
 
     name: str
     title: str
     group: str
     better: Literal["higher", "lower", "zero"]
-    needs: str
     channels: tuple[str, ...]
-    version: int
-    function: Callable[[Features], Array]
+    version: int = 1
     plain: str = ""
     kinds: tuple[str, ...] = ()
 
@@ -59,6 +61,17 @@ class Metric:
     def value_name(self, channel: str) -> str:
         """Returns what its value on a channel is called in rows."""
         return self.name if channel == self.plain or len(self.channels) == 1 else f"{self.name}/{channel}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Score):
+    """A metric as the harness sees it: one value a picture."""
+
+    needs: str
+    function: Callable[[Features], Array]
+    binary: bool = False
+    gate: Callable[[Features], str] | None = None
+    together: bool = False
 
 
 def metric(
@@ -72,6 +85,9 @@ def metric(
     version: int = 1,
     plain: str = "",
     kinds: tuple[str, ...] = (),
+    binary: bool = False,
+    gate: Callable[[Features], str] | None = None,
+    together: bool = False,
 ) -> Callable[[Callable[[Features], Array]], Metric]:
     """Declares a metric: a function from features to one value a picture.
 
@@ -86,15 +102,70 @@ def metric(
         plain: the channel whose value goes by the name alone, the others being `name/channel`; the references
             themselves are scored by such a metric as an anchor.
         kinds: the concept kinds it is for; none is all.
+        binary: whether its values are 0 and 1; a share of none or of all then gets Wilson's bound.
+        gate: says why the metric cannot be measured on this concept, or nothing.
+        together: whether a value depends on the other pictures of its prompt.
     """
 
     def declare(function: Callable[[Features], Array]) -> Metric:
-        return Metric(name, title, group, better, needs, channels, version, function, plain, kinds)
+        return Metric(
+            name=name, title=title, group=group, better=better, channels=channels, version=version, plain=plain,
+            kinds=kinds, needs=needs, function=function, binary=binary, gate=gate, together=together,
+        )  # fmt: skip
 
     return declare
 
 
-def load_metrics(targets: Sequence[str]) -> list[Metric]:
+Mean = Callable[[str, str, str], "Array"]  # (metric, source, channel) → its mean, once for every bootstrap draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived(Score):
+    """A score made of other metrics' means, of several sources or channels, all resampled together."""
+
+    of: tuple[str, ...]
+    function: Callable[[Mean, str], Array]
+    gate: Callable[[Callable[[str, str, str], float], str], str] | None = None
+
+
+def derived(
+    name: str,
+    *,
+    title: str,
+    group: str,
+    better: Literal["higher", "lower", "zero"],
+    of: tuple[str, ...],
+    channels: tuple[str, ...],
+    version: int = 1,
+    plain: str = "",
+    kinds: tuple[str, ...] = (),
+    gate: Callable[[Callable[[str, str, str], float], str], str] | None = None,
+) -> Callable[[Callable[[Mean, str], Array]], Derived]:
+    """Declares a score of means: a function of `mean(metric, source, channel)` and the channel it is for.
+
+    Args:
+        name: its name in rows.
+        title: its name in sentences.
+        group: as of `metric`.
+        better: its direction.
+        of: the metrics it reads; the protocol must measure them too.
+        channels: the channels it is defined on.
+        version: raised whenever its values change.
+        plain: the channel whose value goes by the name alone.
+        kinds: the concept kinds it is for; none is all.
+        gate: says why it cannot be measured, of the means and the channel, or nothing.
+    """
+
+    def declare(function: Callable[[Mean, str], Array]) -> Derived:
+        return Derived(
+            name=name, title=title, group=group, better=better, channels=channels, version=version, plain=plain,
+            kinds=kinds, of=of, function=function, gate=gate,
+        )  # fmt: skip
+
+    return declare
+
+
+def load_metrics(targets: Sequence[str]) -> list[Metric | Derived]:
     """Imports metrics by their dotted names.
 
     Raises:
@@ -102,8 +173,8 @@ def load_metrics(targets: Sequence[str]) -> list[Metric]:
     """
     found = [resolve_name(t, "protocol.metrics") for t in targets]
     for target, thing in zip(targets, found, strict=True):
-        if not isinstance(thing, Metric):
+        if not isinstance(thing, Metric | Derived):
             raise BenchError(
-                f"protocol.metrics: {target} is no metric; a function declared with @metric would be right"
+                f"protocol.metrics: {target} is no metric; a function declared with @metric or @derived would be right"
             )
     return found

@@ -13,7 +13,7 @@ from bench.backbone.files import check_files, fingerprint, model_folders, resolv
 from bench.concept import Concept
 from bench.concept_file import load as load_concept
 from bench.errors import BenchError
-from bench.grid import PromptGrid, grid, load_templates
+from bench.grid import PromptGrid, grid, load_templates, surrogates
 from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
 
@@ -183,7 +183,9 @@ def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> d
 
 
 def _judge(path: str) -> str:
-    """Returns a judge's fingerprint, its files checked."""
+    """Returns a judge's fingerprint, its files checked; pixels have none."""
+    if not path:
+        return ""
     folder = resolve(path)
     check_files(folder)
     return fingerprint(folder)
@@ -222,7 +224,17 @@ def _stages(
     encoders = {slot: _judge(e["path"]) for slot, e in config["dataset"]["encoders"].items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {
-        "code": code_of("features.py", "matching.py", "reader.py", "score.py", "metric.py", "stats.py", "row.py"),
+        "code": code_of(
+            "features.py",
+            "pictures.py",
+            "matching.py",
+            "reader.py",
+            "score.py",
+            "derive.py",
+            "metric.py",
+            "stats.py",
+            "row.py",
+        ),
         "libraries": libraries(),
         "named": [config["dataset"], config["protocol"]["name"]],
         "images": key_of(generate),
@@ -230,5 +242,7 @@ def _stages(
         "encoders": encoders,
         "metrics": metrics,
     }
+    instead = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in surrogates(cells).cells]
+    surrogate = {"surrogate": base | {"grid": instead}} if instead else {}
     learned = {"learned": generate | {"train": beneath[0], "gate": "auto"}} if beneath else {}
-    return {"base": base, **learned, "generate": generate, "score": score}
+    return {"base": base, **surrogate, **learned, "generate": generate, "score": score}

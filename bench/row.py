@@ -32,7 +32,7 @@ class Value(BaseModel):
 
 
 class Row(BaseModel):
-    """One run. `measured` and the anchors hold values by metric or `metric/channel`."""
+    """One run. `measured` and the anchors hold values by metric or `metric/channel`; `unmeasured` says why not."""
 
     model_config = ConfigDict(extra="forbid")
     schema_version: int = SCHEMA
@@ -49,6 +49,7 @@ class Row(BaseModel):
     tuned: bool
     measured: dict[str, Value] = Field(default_factory=dict)
     anchors: dict[str, dict[str, Value]] = Field(default_factory=dict)
+    unmeasured: dict[str, str] = Field(default_factory=dict)
     fingerprints: dict[str, str] = Field(default_factory=dict)
     cost: dict[str, float] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)

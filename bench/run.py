@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backbone.files import fingerprint
 from bench.errors import BenchError, Diverged
-from bench.metric import load_metrics
+from bench.grid import surrogates
+from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
 from bench.row import Row
@@ -71,11 +72,16 @@ def preflight(plan: Plan) -> None:
     for training in plan.trainings:
         instantiate(plan, training)
     encoders = plan.config["dataset"]["encoders"]
-    for m in load_metrics(plan.config["protocol"]["metrics"]):
-        if m.needs not in encoders:
+    metrics = load_metrics(plan.config["protocol"]["metrics"])
+    measured = {m.name for m in metrics}
+    for m in metrics:
+        absent = [] if isinstance(m, Metric) else [name for name in m.of if name not in measured]
+        if absent:
+            raise BenchError(f"protocol.metrics: {m.name} is made of {absent[0]}, which is not measured; name it too")
+        if isinstance(m, Metric) and m.needs not in encoders:
             known = ", ".join(encoders)
             raise BenchError(f"dataset.encoders: metric {m.name} needs one named {m.needs}; there are {known}")
-    if not any(m.serves(plan.concept.scored_as) for m in load_metrics(plan.config["protocol"]["metrics"])):
+    if not any(m.serves(plan.concept.scored_as) for m in metrics):
         raise BenchError(f"protocol.metrics: none of them is for a concept of kind {plan.concept.kind}")
     if not plan.grid.cells:
         raise BenchError("protocol.seeds: no channel gets a picture; one at least would be right")
@@ -135,6 +141,9 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
     if not store.has("base", plan.keys["base"]):
         with store.make("base", plan.keys["base"], {"model": model["name"]}) as folder:
             generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
+    if "surrogate" in plan.keys and not store.has("base", plan.keys["surrogate"]):
+        with store.make("base", plan.keys["surrogate"], {"model": model["name"]}) as folder:
+            generate(backbone(), surrogates(plan.grid), folder, complete=True, label="surrogate", **options)
     if "learned" in plan.keys and not store.has("generate", plan.keys["learned"]):
         learned = load_adapter(store, plan.trainings[0].key)
         about = {"method": plan.trainings[0].method}
@@ -187,17 +196,20 @@ def _record(plan: Plan, store: Store) -> Row:
         with store.make("score", plan.keys["score"], {"method": plan.method}) as folder:
             table.to_parquet(folder / "scores.parquet", index=False)
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
-    values = score.summarize(table, wanted, encoders)
+    values, unmeasured = score.summarize(table, wanted, encoders)
     adapter = load_adapter(store, plan.keys["train"])
-    anchors = {name: values[name] for name in ("none", "learned", "references") if name in values}
-    return _row(plan, "ok", measured=values["model"], anchors=anchors, cost=adapter.cost)
+    anchors = {name: values[name] for name in ("none", "surrogate", "learned", "references") if name in values}
+    return _row(plan, "ok", measured=values["model"], anchors=anchors, unmeasured=unmeasured, cost=adapter.cost)
 
 
 def _folders(plan: Plan, store: Store) -> dict[str, Path]:
     """Returns where each source's pictures lie."""
     folders = {"model": store.path("generate", plan.keys["generate"]), "none": store.path("base", plan.keys["base"])}
-    learned = {"learned": store.path("generate", plan.keys["learned"])} if "learned" in plan.keys else {}
-    return folders | learned
+    if "learned" in plan.keys:
+        folders["learned"] = store.path("generate", plan.keys["learned"])
+    if "surrogate" in plan.keys:
+        folders["surrogate"] = store.path("base", plan.keys["surrogate"])
+    return folders
 
 
 def _fingerprints(plan: Plan) -> dict[str, str]:

@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.derive import derive
 from bench.features import FeatureCache, Judge, OpenClip
 from bench.matching import Blip1, Blip2
-from bench.metric import Features, Metric
+from bench.metric import Derived, Features, Metric
 from bench.reader import Reader
 from bench.row import Value
-from bench.stats import interval
+from bench.stats import interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.concept import Concept
-    from bench.grid import PromptGrid
+    from bench.grid import Cell, PromptGrid
 
 Encoders = dict[str, Judge]
 
 
 def score(
-    grid: PromptGrid, folders: dict[str, Path], concept: Concept, encoders: Encoders, metrics: Sequence[Metric],
-    cache: FeatureCache,
+    grid: PromptGrid, folders: dict[str, Path], concept: Concept, encoders: Encoders,
+    metrics: Sequence[Metric | Derived], cache: FeatureCache,
 ) -> pd.DataFrame:  # fmt: skip
     """Scores pictures of several sources: the customized `model`'s, and those of the anchors.
 
@@ -39,26 +40,54 @@ def score(
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
-    slots = {m.needs: encoders[m.needs] for m in metrics}
+    single = [m for m in metrics if isinstance(m, Metric)]
     for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
-        for slot, encoder in slots.items():
-            wanted = [m for m in metrics if m.needs == slot and channel in m.channels]
+        for slot in dict.fromkeys(m.needs for m in single):
+            encoder = encoders[slot]
+            wanted = [m for m in single if m.needs == slot and channel in m.channels]
             asked = [c for c in cells if not isinstance(encoder, Reader) or encoder.knows(c.prompt.base)]
             if not wanted or not asked:
                 continue
-            prompts = [c.prompt.base for c in asked]
-            seen = look(encoder, {s: [f / f"{c.key}.png" for c in asked] for s, f in folders.items()}, prompts,
-                        references, cache)  # fmt: skip
+            pictures = {
+                source: [f / f"{c.key}.png" for c in asked]
+                for source, f in folders.items()
+                if source != "surrogate" or asked[0].prompt.surrogate
+            }
+            seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
+            negatives = _negatives(encoder, grid, folders["none"], cache) if any(m.gate for m in wanted) else None
+            of_prompt = np.array([c.prompt.index for c in asked], np.float32)
             for source, features in seen.items():
+                whole = replace(features, prompts=of_prompt, negatives=negatives)
                 for m in wanted:
-                    named = {"source": source, "metric": m.name, "channel": channel}
-                    lines += [
-                        named | {"prompt": c.prompt.index, "seed": c.seed, "value": float(v)}
-                        for c, v in zip(asked, m.function(features), strict=True)
-                    ]
-    return pd.DataFrame(lines)
+                    lines += _lines(m, whole, source, channel, asked)
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+COLUMNS = ["source", "metric", "channel", "prompt", "seed", "value", "reason"]
+
+
+def _lines(m: Metric, features: Features, source: str, channel: str, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Returns one line a picture; where the metric cannot be measured, one line that says why."""
+    named: dict[str, Any] = {"source": source, "metric": m.name, "channel": channel}
+    reason = m.gate(features) if m.gate else ""
+    if reason:
+        return [named | {"prompt": -1, "seed": -1, "value": np.nan, "reason": reason}]
+    values = m.function(features)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{m.name} on {channel}: a value is not finite; the picture or the judge is broken")
+    return [
+        named | {"prompt": c.prompt.index, "seed": c.seed, "value": float(v), "reason": ""}
+        for c, v in zip(cells, values, strict=True)
+    ]
+
+
+def _negatives(encoder: Judge, grid: PromptGrid, base: Path, cache: FeatureCache) -> Any:
+    """Returns the untouched model's pictures of the class in the concept's own scenes: what is not the concept."""
+    if isinstance(encoder, Blip2 | Blip1 | Reader):
+        return None
+    return cache.images(encoder, [base / f"{c.key}.png" for c in grid.cells if c.prompt.channel == "concept"])
 
 
 def look(
@@ -80,7 +109,7 @@ def score_references(
     references: Sequence[Path],
     captions: Sequence[str],
     encoders: Encoders,
-    metrics: Sequence[Metric],
+    metrics: Sequence[Metric | Derived],
     cache: FeatureCache,
 ) -> pd.DataFrame:
     """Scores the real references as if they had been generated, each against the others: the ceiling of
@@ -90,10 +119,10 @@ def score_references(
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
-    for m in metrics:
+    for m in (m for m in metrics if isinstance(m, Metric)):
         encoder = encoders[m.needs]
         unread = isinstance(encoder, Reader) and not all(map(encoder.knows, captions))
-        if m.plain != "concept" or unread:
+        if m.plain != "concept" or unread or m.gate or m.together:
             continue  # the other channels ask what the references do not show
         seen = look(encoder, {"none": list(references)}, captions, references, cache)["none"]
         for i in range(len(references) if len(references) > 1 else 0):
@@ -106,9 +135,10 @@ def score_references(
                     "prompt": i,
                     "seed": 0,
                     "value": float(value),
+                    "reason": "",
                 }
             )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def _alone(seen: Features, i: int) -> Features:
@@ -119,15 +149,38 @@ def _alone(seen: Features, i: int) -> Features:
     return Features(seen.image[[i]], seen.image[[i]], own, np.delete(seen.references, i, axis=0))
 
 
-def summarize(table: pd.DataFrame, metrics: Sequence[Metric], encoders: Encoders) -> dict[str, dict[str, Value]]:
-    """Returns source → name → value with its interval; a metric on several channels is `metric/channel`."""
+def summarize(
+    table: pd.DataFrame, metrics: Sequence[Metric | Derived], encoders: Encoders
+) -> tuple[dict[str, dict[str, Value]], dict[str, str]]:
+    """Returns source → name → value with its interval, and name → why it could not be measured."""
     out: dict[str, dict[str, Value]] = {}
-    for m in metrics:
+    unmeasured: dict[str, str] = {}
+    for m in (m for m in metrics if isinstance(m, Metric)):
         lines = table[table["metric"] == m.name]
         for (source, channel), part in lines.groupby(["source", "channel"], sort=False):
-            mean, low, high = interval(part["value"].to_numpy(), part["prompt"].to_numpy())
-            out.setdefault(str(source), {})[m.value_name(str(channel))] = Value(
-                value=round(mean, 6), low=round(low, 6), high=round(high, 6), n=len(part),
-                title=m.title, group=m.group, better=m.better, checkpoint=encoders[m.needs].name, version=m.version,
-            )  # fmt: skip
-    return out
+            name, why = m.value_name(str(channel)), part["reason"].iloc[0]
+            if why:
+                unmeasured |= {name: why} if source == "model" else {}
+                continue
+            values = part["value"].to_numpy()
+            mean, low, high = interval(values, part["prompt"].to_numpy())
+            if m.binary and mean in (0, 1):  # resampling cannot see what a share of none or of all may be
+                low, high = wilson(round(values.sum()), len(values))
+            out.setdefault(str(source), {})[name] = _value(m, mean, low, high, len(part), encoders[m.needs].name)
+    for d in (m for m in metrics if isinstance(m, Derived)):
+        of = [k for k in metrics if isinstance(k, Metric) and k.name in d.of]
+        judges = " and ".join(dict.fromkeys(encoders[k.needs].name for k in of))
+        for channel in d.channels:
+            found = derive(d, table, channel)
+            if isinstance(found, str):
+                unmeasured |= {d.value_name(channel): found} if found else {}
+            else:
+                out.setdefault("model", {})[d.value_name(channel)] = _value(d, *found, judges)
+    return out, unmeasured
+
+
+def _value(m: Metric | Derived, mean: float, low: float, high: float, n: int, checkpoint: str) -> Value:
+    return Value(
+        value=round(mean, 6), low=round(low, 6), high=round(high, 6), n=n, title=m.title, group=m.group,
+        better=m.better, checkpoint=checkpoint, version=m.version,
+    )  # fmt: skip

@@ -42,3 +42,37 @@ def interval(
 
 def _resampled_means(group: np.ndarray[Any, Any], draws: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     return group[rng.integers(len(group), size=(draws, len(group)))].mean(axis=1)
+
+
+def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Returns Wilson's 95 % bounds of a share: of 0 in 200, [0, 0.019] (Wilson 1927)."""
+    share, scale = successes / count, 1 + z * z / count
+    centre = (share + z * z / (2 * count)) / scale
+    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def drawn_means(
+    values: dict[Any, np.ndarray[Any, Any]], clusters: np.ndarray[Any, Any], draws: int = 2000, seed: int = 0
+) -> dict[Any, np.ndarray[Any, Any]]:
+    """Returns bootstrap means of paired columns, (draws,) each: clusters, then values within them, the same ones of
+    every column in a draw.
+
+    Args:
+        values: name → one value a picture, (n,), the rows aligned.
+        clusters: the prompt each belongs to, (n,).
+        draws: bootstrap draws.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    groups = [np.flatnonzero(clusters == c) for c in dict.fromkeys(clusters.tolist())]
+    sums = {k: np.empty((draws, len(groups))) for k in values}
+    sizes = np.array([len(g) for g in groups], float)
+    picked = rng.integers(len(groups), size=(draws, len(groups)))
+    for slot in range(len(groups)):
+        for index, group in enumerate(groups):
+            rows = np.flatnonzero(picked[:, slot] == index)
+            within = group[rng.integers(len(group), size=(len(rows), len(group)))]
+            for k, column in values.items():
+                sums[k][rows, slot] = column[within].sum(1)
+    return {k: s.sum(1) / sizes[picked].sum(1) for k, s in sums.items()}

@@ -64,7 +64,7 @@ def validate_metrics(args: list[str]) -> int:
     import yaml
 
     from bench import features, paths
-    from bench.metric import load_metrics
+    from bench.metric import Metric, load_metrics
     from bench.stickers.validity.page import write
 
     conf = paths.shipped("conf")
@@ -72,7 +72,8 @@ def validate_metrics(args: list[str]) -> int:
         yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
     )
     judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
-    result = write(options.out, load_metrics(protocol["metrics"]), judges, options.model, options.scenes)
+    metrics = [m for m in load_metrics(protocol["metrics"]) if isinstance(m, Metric) and not m.together]
+    result = write(options.out, metrics, judges, options.model, options.scenes)
     every = [
         (m["title"], fault, b["exposed_by"]) for m in result["metrics"].values() for fault, b in m["broken"].items()
     ]
@@ -99,6 +100,39 @@ def tune(args: list[str]) -> int:
         path = search(method, options.model, options.trials, options.root, options.out)
         sys.stdout.write(f"{path}\n")
     return 0
+
+
+def score(args: list[str]) -> int:
+    """Scores pictures made elsewhere as a run of their own: a folder with a picture for every prompt and seed."""
+    parser = argparse.ArgumentParser("python -m bench score", description=score.__doc__)
+    parser.add_argument("--images", type=Path, help="folder of CHANNEL-INDEX-SEED.png or CHANNEL/INDEX/SEED.png")
+    parser.add_argument("--name", default="outside", help="what the row is to be called")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="write the prompts and seeds asked for, and stop")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="concept=, model=, protocol=, root=")
+    options = parser.parse_args(args)
+    import re
+    import sys
+
+    from bench import outside, show
+    from bench.compose import compose
+    from bench.config import NAME
+    from bench.plan import make
+    from bench.run import preflight, run
+
+    if bool(options.images) == bool(options.list):
+        raise BenchError("score: one of --images FOLDER and --list FILE would be right")
+    if not re.match(NAME, options.name):
+        raise BenchError(f"--name {options.name!r}: letters, digits, '.', '_' and '-' would be right")
+    plan = make(*compose(["+method=none", *options.overrides]))
+    if options.list:
+        outside.write_wanted(plan, options.list)
+        sys.stdout.write(f"{options.list}: {len(plan.grid.cells)} pictures\n")
+        return 0
+    plan = outside.taken_in(plan, options.images, options.name)
+    preflight(plan)
+    row, there = run(plan)
+    show.show(row, plan, there)
+    return 0 if row.status == "ok" else 1
 
 
 def leaderboard(args: list[str]) -> int:
@@ -139,6 +173,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "judges": judges,
     "validate-metrics": validate_metrics,
     "tune": tune,
+    "score": score,
     "leaderboard": leaderboard,
     "data": data,
 }

@@ -25,6 +25,7 @@ def _found(features: Features) -> Array:
     better="higher",
     needs="reader",
     channels=("class", "neighbour", "unrelated"),
+    binary=True,
 )
 def recognized(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether the picture shows what was asked for. Anchor `none` is the base model's."""
@@ -40,6 +41,7 @@ def recognized(features: Features) -> Array:
     channels=("concept", "part", "alias", "compose"),
     plain="concept",
     kinds=("erase",),
+    binary=True,
 )
 def detected(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture asked for by the erased name still shows it; `/alias` by

@@ -68,3 +68,15 @@ def test_a_variant_takes_its_methods_values_but_for_what_makes_it_one() -> None:
     assert variant.hyperparameters["lr"] == whole.hyperparameters["lr"] != 1e-4
     assert variant.hyperparameters["eta"] == 2.0
     assert variant.hyperparameters["steps"] == 800
+
+
+def test_every_search_has_room_for_the_same_budget(root: Path) -> None:
+    """The number of trials is a column: a space smaller than the default budget would be a smaller one."""
+    searched = {}
+    for path in (root / "conf" / "method").glob("*.yaml"):
+        said = yaml.safe_load(path.read_text())
+        if "search" in said:
+            searched[path.stem] = len(tune.candidates(said["search"], 10_000))
+            assert set(said["search"]) <= set(said), path
+    assert len(searched) == 13
+    assert {name: n for name, n in searched.items() if n < 5} == {}

@@ -27,12 +27,14 @@ LEVELS: dict[str, dict[str, int]] = {
     "prompt following": {"right": 5, "1 wrong": 4, "2 wrong": 3, "3 wrong": 2, "4 wrong": 1, "all wrong": 0},
     "preservation": {"right": 5, "1 wrong": 4, "2 wrong": 3, "3 wrong": 2, "4 wrong": 1, "all wrong": 0},
     "detection": {"right": 1, "wrong subject": 0},
+    "copying": {"right": 1, "copied reference": 0},
 }
 WRONG = {
     "fidelity": ["other artwork", "other class"],
     "prompt following": ["1 wrong"],
     "preservation": ["1 wrong"],
     "detection": ["wrong subject"],
+    "copying": ["copied reference"],
 }
 # Failures every metric is shown, whatever it grades; how often it prefers the right picture is the figure.
 FAILURES = ["wrong subject", "wrong style", "wrong colour", "missing accessory", "wrong scene", "copied reference",
@@ -138,11 +140,11 @@ def concepts(count: int) -> list[Item]:
 
 def group_of(metric: Metric) -> str:
     """Returns which cases a metric is checked on: a reader's by what is in the picture, others by their group."""
-    if metric.needs == "reader":
-        return "detection"
+    if metric.needs in ("reader", "pixels"):
+        return "detection" if metric.needs == "reader" else "copying"
     return "preservation" if metric.group == "erasure" else metric.group
 
 
 def of_group(group: str, count: int) -> list[Item]:
     """Returns the items on which a group of metrics is checked, about `count` of them."""
-    return concepts(max(1, count // len(world()["personal"]))) if group == "fidelity" else prompts(count)
+    return concepts(max(1, count // len(world()["personal"]))) if group in ("fidelity", "copying") else prompts(count)

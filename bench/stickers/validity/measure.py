@@ -86,7 +86,9 @@ def _by_concept(judge: Any, items: Sequence[Item], image: Any, base: Any, text: 
         rows = list(group)
         if references and items[rows[0]].references:
             real = judge.images(items[rows[0]].references)
-            yield Features(image[rows], base[rows], None if text is None else text[rows], real)
+            others = judge.images([items[i].pictures["other artwork"] for i in rows])
+            own = None if text is None else text[rows]
+            yield Features(image[rows], base[rows], own, real, negatives=others)
 
 
 def _spearman(by_level: dict[int, Array]) -> float:

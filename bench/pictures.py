@@ -1,0 +1,67 @@
+"""Reads a picture file from outside: converted in a documented way, or refused in one line."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST = 100_000_000  # pixels
+SMALLEST = 8  # pixels a side
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Returns a picture as 8-bit RGB, upright.
+
+    Grey, palette and CMYK pictures are converted; 16 bits a channel become 8; what is transparent lies on white;
+    the camera's turn is undone; of a camera's MPO the first picture counts.
+
+    Raises:
+        BenchError: the file is no picture, truncated, animated, smaller than 8 pixels a side or larger than 100
+            million pixels.
+    """
+    from PIL import Image, ImageOps
+
+    if not path.is_file():
+        raise BenchError(f"{path}: the picture is missing")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check(path, image)
+                image.load()
+                return _rgb(ImageOps.exif_transpose(image))
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(f"{path}: not a readable picture ({error}); PNG, JPEG or WebP would be right") from None
+
+
+def _check(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > LARGEST:
+        raise BenchError(f"{path}: {width}×{height} pixels; at most {LARGEST // 10**6} million would be right")
+    if min(width, height) < SMALLEST:
+        raise BenchError(f"{path}: {width}×{height} pixels; at least {SMALLEST} a side would be right")
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # a camera's MPO begins with the picture itself
+        raise BenchError(f"{path}: animated; a still picture would be right")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    import numpy as np
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels = np.asarray(image, np.float64)
+        if not np.isfinite(pixels).all():
+            raise ValueError("a pixel is not a number")
+        return Image.fromarray((pixels.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        flat = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(flat, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,187 @@
+"""Scores made of means, and the intervals they and the metrics stand on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.derive import derive
+from bench.metric import Features
+from bench.stats import drawn_means, interval, wilson
+from metrics.leakage import concept_leakage, concept_rate, erosion, leakage, measurable
+from metrics.novelty import alteration, copy_rate, diversity
+
+PROMPTS, SEEDS = 8, 5
+
+
+def table(values: dict[tuple[str, str, str], Any], prompts: int = PROMPTS, seeds: int = SEEDS) -> pd.DataFrame:
+    """One line a picture of (metric, source, channel) → values (prompts, seeds), or one value for all."""
+    lines = []
+    for (metric, source, channel), given in values.items():
+        full = np.broadcast_to(np.asarray(given, float), (prompts, seeds))
+        lines += [
+            {"source": source, "metric": metric, "channel": channel, "prompt": p, "seed": s, "value": full[p, s],
+             "reason": ""}
+            for p in range(prompts) for s in range(seeds)
+        ]  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def erased(model: Any, none: Any = 1.0, surrogate: Any = 0.0) -> pd.DataFrame:
+    return table({("detected", s, "concept"): v for s, v in
+                  (("model", model), ("none", none), ("surrogate", surrogate))})  # fmt: skip
+
+
+def some(rate: float, seed: int) -> np.ndarray[Any, Any]:
+    return (np.random.default_rng(seed).random((PROMPTS, SEEDS)) < rate).astype(float)
+
+
+def test_leakage_is_one_for_the_untouched_model_and_nothing_for_the_surrogate() -> None:
+    base, floor = some(0.8, 0), some(0.1, 1)
+    assert derive(leakage, erased(base, base, floor), "concept")[:3] == (1.0, 1.0, 1.0)  # paired: no interval at all
+    assert derive(leakage, erased(floor, base, floor), "concept")[:3] == (0.0, 0.0, 0.0)
+
+
+def test_leakage_is_the_stated_share() -> None:
+    model, base, floor = some(0.4, 2), some(0.9, 0), some(0.1, 1)
+    value, low, high, n = derive(leakage, erased(model, base, floor), "concept")  # type: ignore[misc]
+    assert value == pytest.approx((model.mean() - floor.mean()) / (base.mean() - floor.mean()))
+    assert low < value < high
+    assert n == PROMPTS * SEEDS
+
+
+def test_a_detector_wrong_for_all_alike_cancels_out() -> None:
+    """π' = a + b π leaves L where it is (SPM_ERASURE 3.1)."""
+    model, base, floor = some(0.4, 2), some(0.9, 0), some(0.1, 1)
+    wrong = [0.07 + 0.8 * x for x in (model, base, floor)]
+    assert derive(leakage, erased(*wrong), "concept")[0] == pytest.approx(
+        derive(leakage, erased(model, base, floor), "concept")[0]
+    )
+
+
+def test_what_the_untouched_model_does_not_draw_cannot_be_erased() -> None:
+    assert "nothing to erase" in derive(leakage, erased(some(0.1, 0), some(0.3, 1)), "concept")  # type: ignore[operator]
+    assert derive(leakage, erased(0.0), "alias") == ""  # not asked at all
+
+
+def test_a_share_of_next_to_nothing_is_not_measured() -> None:
+    base = np.full((PROMPTS, SEEDS), 0.6)
+    assert "too near to nothing" in derive(leakage, erased(0.6, base, base), "concept")  # type: ignore[operator]
+
+
+def learned(on_class: Any, on_concept: Any = 1.0) -> pd.DataFrame:
+    rates = {("model", "concept"): on_concept, ("none", "concept"): 0.05, ("model", "class"): on_class,
+             ("none", "class"): 0.0}  # fmt: skip
+    return table({("concept_rate", *at): v for at, v in rates.items()})
+
+
+def test_concept_leakage_is_nothing_if_the_class_stays_and_one_if_it_became_the_concept() -> None:
+    assert derive(concept_leakage, learned(0.0), "class")[0] == 0.0
+    assert derive(concept_leakage, learned(1.0), "class")[0] == 1.0
+    assert derive(concept_leakage, learned(0.5), "class")[0] == pytest.approx(0.5)
+    assert "was not learned" in derive(concept_leakage, learned(0.0, 0.05), "class")  # type: ignore[operator]
+
+
+def test_erosion_and_alteration_are_shares_of_the_untouched_model() -> None:
+    kept = table({("recognized", "model", "neighbour"): 0.6, ("recognized", "none", "neighbour"): 0.8})
+    assert derive(erosion, kept, "neighbour")[0] == pytest.approx(0.25)
+    changed = table({
+        ("drift", "model", "class"): 0.1, ("diversity", "none", "class"): 0.4, ("diversity", "model", "class"): 9.0,
+        ("drift", "none", "class"): 0.0,
+    })  # fmt: skip
+    assert derive(alteration, changed, "class")[0] == pytest.approx(0.25)
+
+
+def test_the_references_answer_no_prompt_and_change_nothing() -> None:
+    plain = erased(some(0.4, 2), some(0.9, 0), some(0.1, 1))
+    extra = table({("detected", "references", "concept"): 1.0}, prompts=3, seeds=1)
+    assert derive(leakage, pd.concat([plain, extra]), "concept") == derive(leakage, plain, "concept")
+
+
+# --- detectors and copies ----------------------------------------------------------------------
+
+
+def _features(image: Any, references: Any, negatives: Any = None, prompts: Any = None) -> Features:
+    unit = [
+        None if x is None else np.asarray(x, np.float32) / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (image, references, negatives)
+    ]
+    assert unit[0] is not None and unit[1] is not None
+    return Features(unit[0], unit[0], None, unit[1], prompts=prompts, negatives=unit[2])
+
+
+def test_the_detector_lets_one_in_twenty_of_the_class_through() -> None:
+    rng = np.random.default_rng(0)
+    axis, other = np.eye(8)[:1], np.eye(8)[1:2]
+    references, negatives = axis + 0.05 * rng.normal(size=(5, 8)), other + 0.4 * rng.normal(size=(200, 8))
+    held_out = other + 0.4 * rng.normal(size=(2000, 8))
+    seen = _features(held_out, references, negatives)
+    assert measurable(seen) == ""
+    assert concept_rate.function(seen).mean() == pytest.approx(0.05, abs=0.03)
+    assert concept_rate.function(_features(references, references, negatives)).all()
+
+
+def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:
+    rng = np.random.default_rng(0)
+    alike = rng.normal(size=(50, 8))
+    assert "AUC" in measurable(_features(alike, alike[:5], alike))
+
+
+def test_a_copy_is_flagged_and_a_new_picture_is_not() -> None:
+    from PIL import Image, ImageEnhance
+
+    from bench.features import Pixels
+    from bench.stickers.render import render
+    from bench.stickers.world import Scene
+
+    places = ["grass", "beach", "white", "yellow", "blue"]
+    references = [render(Scene("cat", "3d", p), art="personal:whole_cat") for p in places]
+    new = [render(Scene("cat", "3d", p, dx=4), art="personal:whole_cat") for p in ("snow", "night", "sunset")]
+    nearly = [ImageEnhance.Brightness(r).enhance(1.05) for r in references]
+    judge = Pixels("pixels", "")
+    real = judge.images(references)
+    for pictures, flagged in ((references, 1), (nearly, 1), (new, 0)):
+        seen = judge.images(pictures)
+        assert (copy_rate.function(Features(seen, seen, None, real)) == flagged).all()
+    blank = judge.images([Image.new("RGB", (64, 64), "white")])
+    assert not copy_rate.function(Features(blank, blank, None, real)).any()
+
+
+def test_diversity_is_the_distance_to_the_same_prompts_others() -> None:
+    image = np.array([[1, 0], [0, 1], [1, 0], [0.6, 0.8]], np.float32)
+    seen = Features(image, image, None, image, prompts=np.array([0, 0, 1, 1]))
+    assert diversity.function(seen) == pytest.approx([1, 1, 0.4, 0.4])
+    alone = Features(image, image, None, image, prompts=np.arange(4))
+    assert not diversity.function(alone).any()
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+def test_wilsons_bounds_are_those_of_the_table() -> None:
+    assert wilson(0, 200) == (0.0, pytest.approx(0.0188, abs=1e-4))
+    assert wilson(0, 400)[1] == pytest.approx(0.0095, abs=1e-4)
+    low, high = wilson(10, 20)
+    assert low == pytest.approx(0.2993, abs=1e-4)
+    assert high == pytest.approx(0.7007, abs=1e-4)
+
+
+def test_paired_columns_are_drawn_together() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=40)
+    drawn = drawn_means({"a": a, "b": a + 1}, np.repeat(np.arange(8), 5))
+    assert drawn["b"] - drawn["a"] == pytest.approx(np.ones(2000))
+    assert drawn["a"].mean() == pytest.approx(a.mean(), abs=0.02)
+
+
+def test_drawn_means_agree_with_the_interval() -> None:
+    rng = np.random.default_rng(1)
+    values, clusters = rng.normal(size=40) + np.repeat(rng.normal(size=8), 5), np.repeat(np.arange(8), 5)
+    _, low, high = interval(values, clusters)
+    drawn = drawn_means({"x": values}, clusters)["x"]
+    few = np.sqrt(8 / 7)
+    ours = values.mean() + few * (np.quantile(drawn, [0.025, 0.975]) - values.mean())
+    assert ours == pytest.approx([low, high], abs=0.08)
