@@ -34,7 +34,10 @@ def settings() -> dict[str, Any]:
 
 
 def collect(folders: Iterable[Path]) -> list[Row]:
-    """Reads every row under folders; of two of one method, concept and seed, the one finished later counts."""
+    """Reads every row under folders; of two of one method, concept and seed, the one finished later counts.
+
+    A run whose hyperparameters were set by hand is not its method's: it is left out.
+    """
     found: dict[tuple[Any, ...], Row] = {}
     for path in sorted(p for folder in folders for p in folder.rglob("row.json")):
         try:
@@ -42,10 +45,17 @@ def collect(folders: Iterable[Path]) -> list[Row]:
         except ValueError:
             log.warning("%s is not a row of this version; left out", path)
             continue
+        if _by_hand(row):
+            continue
         key = (board(row), row.protocol, row.method, row.concept, row.seed)
         if key not in found or _finished(row) >= _finished(found[key]):
             found[key] = row
     return list(found.values())
+
+
+def _by_hand(row: Row) -> bool:
+    words = str(row.provenance.get("command", "")).replace("'", "").split()
+    return any(w.lstrip("+").startswith("method.") for w in words)
 
 
 def _finished(row: Row) -> str:

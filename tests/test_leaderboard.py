@@ -73,6 +73,8 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     _write(tmp_path / "runs", make(dino=0.2), "one")
     _write(tmp_path / "runs", make(dino=0.7, provenance={"finished": "2026-11-22T11:00:00+0000"}), "two")
     _write(tmp_path / "runs", make(dino=0.9, protocol="tune"), "three")
+    by_hand = {"command": "python -m bench +method=purecc 'method.eta=3'", "finished": "2026-11-22T12:00:00+0000"}
+    _write(tmp_path / "runs", make(dino=0.95, provenance=by_hand), "five")
     (tmp_path / "runs" / "four").mkdir()
     (tmp_path / "runs" / "four" / "row.json").write_text("{}")
     rows = collect([tmp_path / "runs"])
