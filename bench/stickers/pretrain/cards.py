@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import paths
-from bench.stickers.pretrain import blip, clip, dino, encoded, flow, oracle, text, unet, vae
+from bench.stickers.pretrain import blip, clip, dino, encoded, flow, oracle, sight, text, unet, vae
 from bench.stickers.pretrain.loop import Recipe
 
 DATA = """## Data
@@ -148,6 +148,7 @@ def blip_card(work: Path, name: str) -> str:
         "blip2-judge": "A small BLIP-2 (transformers `Blip2ForImageTextRetrieval`: ViT, Q-Former, ITC and ITM).",
         "blip1-judge": "A small BLIP-1 (transformers `BlipForImageTextRetrieval`). ITC alone is trained: its ITM head is not, and nothing reads it.",
     }[name]
+    tower = {"blip2-judge": "The tower stays frozen.", "blip1-judge": "The tower goes on training."}[name]
     columns = [k for k in result if k.startswith(name.removesuffix("-judge")) and k.endswith("_auc")]
     lines = [
         "| score | any attribute | subject | style | colour | accessory | scene |",
@@ -157,14 +158,14 @@ def blip_card(work: Path, name: str) -> str:
         cells = " | ".join(f"{result[k][a]:.3f}" for a in ("any", "subject", "style", "colour", "accessory", "scene"))
         lines.append(f"| {k.split('_')[1].upper()} | {cells} |")
     table = "\n".join(lines)
-    return f"# sticker-{name}\n\n{what} Float16 safetensors.\n\n{DATA}\n\n## Recipe\n\n{_recipe(recipe, 'blip')}\nSeconds of training: {_seconds(work, recipe.name)}. Made again by `python -m bench pretrain {name}`.\n\n## What it can do\n\nAUC of held-out renderings with their own captions against captions with one attribute changed:\n\n{table}\n\n## What it cannot do\n\nWhat its weakest column says. Words outside the world's.\n"
+    return f"# sticker-{name}\n\n{what} Float16 safetensors.\n\n{DATA}\n\n## Recipe\n\n1. The picture tower, taught to name what is in a picture: {_recipe(sight.RECIPE, 'sight')}\n2. The judge on it: {_recipe(recipe, 'blip')} {tower}\n\nSeconds of training: {_seconds(work, 'sight', recipe.name)}. Made again by `python -m bench pretrain {name}`.\n\n## What it can do\n\nAUC of held-out renderings with their own captions against captions with one attribute changed:\n\n{table}\n\n## What it cannot do\n\nWhat its weakest column says. Words outside the world's.\n"
 
 
 def judge_card(work: Path, name: str) -> str:
     """Returns the card of a judge."""
     result = _read("judges")
     if name == "clip-judge":
-        what = "An open_clip model (`open_clip.create_model('local-dir:…')`), trained contrastively; another size and seed than the pair that conditions generation."
+        what = "An open_clip model (`open_clip.create_model('local-dir:…')`), trained contrastively, and to name what is in the picture from the same embedding; it shares nothing with the towers that condition generation."
         how, part = _recipe(clip.JUDGE, "clip"), "clip_judge"
         can = f"Finds the right caption among 100 for {result.get('clip_retrieval_of_100', 0):.1%} of held-out renderings (chance: 1 %)."
         cannot = f"It was not trained to tell artworks of one class apart: the same test as the DINO judge's gives an AUC of {result.get('clip_same_subject_auc', 0):.3f}."
@@ -193,7 +194,7 @@ def oracle_card(work: Path) -> str:
     table = "\n".join(
         ["| pictures | subject | style | colour | accessory | scene |", "|---|---|---|---|---|---|", *rows]
     )
-    return f"# oracle\n\nA small convolutional network with one head for each attribute, trained on labelled renderings, blurred and noised. It checks the models; it scores no method.\n\n{DATA}\n\n## Recipe\n\n{_recipe(oracle.RECIPE, 'oracle')}\nSeconds of training: {_seconds(work, 'oracle')}.\n\n## What it can do\n\nRead pictures whose content is known: 500 held-out renderings, and the same redrawn by a model from partial noise without a prompt, so that they look generated:\n\n{table}\n\n## What it cannot do\n\nSay that a picture shows nothing it knows: it always names something.\n"
+    return f"# oracle\n\nA small convolutional network with one head for each attribute, trained on labelled renderings, blurred and noised. It checks the models, and it is the reader behind `recognized` and `detected`.\n\n{DATA}\n\n## Recipe\n\n{_recipe(oracle.RECIPE, 'oracle')}\nSeconds of training: {_seconds(work, 'oracle')}.\n\n## What it can do\n\nRead pictures whose content is known: 500 held-out renderings, and the same redrawn by a model from partial noise without a prompt, so that they look generated:\n\n{table}\n\n## What it cannot do\n\nSay that a picture shows nothing it knows: it always names something.\n"
 
 
 def write(work: Path) -> None:
