@@ -22,14 +22,15 @@ them apart. Made by `python -m bench validate-metrics`; 95 % intervals over scen
 
 **AUC**: how often a right picture scores better than a wrong one. For fidelity, wrong is other artwork of the same
 class, or another class; for prompt following, one of the prompt's five attributes changed; for preservation, one
-attribute changed, where the right picture is the same content moved and mirrored.
+attribute changed, where the right picture is the same content moved and mirrored; for a reader, another subject; for
+copies, a reference itself. Metrics that look at several pictures of a prompt together have no single right picture.
 **Rank**: Spearman's correlation with how much is right. **Sound**: the AUC's interval lies above {SOUND}.
 """
 FAILED = """
 ## How often the right picture scores better than a failure
 
 0.5 is blindness; well under it, the failure is *rewarded*. A fidelity metric should not mind the scene or the
-accessory, and none can tell a copied reference from a new picture.
+accessory, and cannot tell a copied reference from a new picture: `copy_rate` does.
 """
 BROKEN = f"""
 ## Judges broken on purpose
