@@ -130,7 +130,7 @@ def build(spec: dict[str, str]) -> Judge:
     """
     if spec["kind"] not in ENCODERS:
         raise BenchError(f"encoder kind {spec['kind']!r}; one of {', '.join(ENCODERS)} would be right")
-    return ENCODERS[spec["kind"]](spec["name"], spec["path"])
+    return ENCODERS[spec["kind"]](spec["name"], spec.get("path", ""))
 
 
 class FeatureCache:

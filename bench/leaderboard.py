@@ -116,9 +116,9 @@ def _ordered(rows: Sequence[Row], columns: Sequence[str], better: Mapping[str, s
     methods = sorted({r.method for r in rows} - {"none", "references"})
     if not columns:
         return methods
-    sign = -1 if better[columns[0]] == "higher" else 1
-    means = {m: np.mean([r.measured[columns[0]].value for r in rows if r.method == m]) for m in methods}
-    return sorted(methods, key=lambda m: sign * float(means[m]))
+    first, sign = columns[0], -1 if better[columns[0]] == "higher" else 1
+    found = {m: [r.measured[first].value for r in rows if r.method == m and first in r.measured] for m in methods}
+    return sorted(methods, key=lambda m: sign * float(np.mean(found[m])) if found[m] else np.inf)  # unmeasured: last
 
 
 def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:

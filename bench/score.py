@@ -84,10 +84,14 @@ def _lines(m: Metric, features: Features, source: str, channel: str, cells: Sequ
 
 
 def _negatives(encoder: Judge, grid: PromptGrid, base: Path, cache: FeatureCache) -> Any:
-    """Returns the untouched model's pictures of the class in the concept's own scenes: what is not the concept."""
+    """Returns the untouched model's pictures of the class, in the concept's scenes and in all art styles: what is
+    near to the concept and is not it.
+    """
     if isinstance(encoder, Blip2 | Blip1 | Reader):
         return None
-    return cache.images(encoder, [base / f"{c.key}.png" for c in grid.cells if c.prompt.channel == "concept"])
+    return cache.images(
+        encoder, [base / f"{c.key}.png" for c in grid.cells if c.prompt.channel in ("concept", "class")]
+    )
 
 
 def look(

@@ -63,7 +63,7 @@ def concept_rate(features: Features) -> Array:
 
 
 def _learned(mean: Any, channel: str) -> str:
-    gain = mean("concept_rate", "model", "concept") - mean("concept_rate", "none", channel)
+    gain = mean("concept_rate", "model", "concept") - mean("concept_rate", "none", "concept")
     return "" if gain >= 0.1 else f"the concept was not learned (its rate rises by {gain:.2f}): nothing can leak"
 
 

@@ -45,6 +45,11 @@ def test_the_best_stands_first_and_anchors_above_all() -> None:
     assert lines[4].startswith("| `better` | 0.800 [0.80, 0.80] | 12 | 1/1 |")
 
 
+def test_what_lacks_the_first_column_stands_last() -> None:
+    page = render([make("unmeasured", measured={"clip_t": _value(0.9)}), make("poor", dino=0.01)])
+    assert page.index("`poor`") < page.index("`unmeasured`")
+
+
 def test_lower_is_better_where_it_is() -> None:
     rows = [make(m, kind="erase", measured={"detected": _value(v, "lower")}) for m, v in (("a", 0.9), ("b", 0.1))]
     assert render(rows).index("`b`") < render(rows).index("`a`")

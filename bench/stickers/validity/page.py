@@ -118,7 +118,7 @@ def write(folder: Path, metrics: Sequence[Metric], judges: dict[str, Any], model
     result = {
         "metrics": check(metrics, judges, count),
         "generated": on_generated(metrics, judges, model, min(128, count)),
-        "judges": {j.name: j.fingerprint[:16] for j in judges.values()},
+        "judges": {j.name: j.fingerprint[:16] for j in judges.values() if hasattr(j, "folder")},
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "validity.json").write_text(json.dumps(result, indent=1) + "\n")
