@@ -169,12 +169,11 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
 
 def _answer(plan: Plan, folder: Path) -> None:
     """Answers every prompt of the concept with a reference picture, and every other with the first."""
-    from PIL import Image
-
     from bench.backbone.files import squares
+    from bench.pictures import read_picture
 
-    side = Image.open(plan.concept.image_paths()[0]).size[0]
-    pictures = squares([Image.open(p) for p in plan.concept.image_paths()], side)
+    images = [read_picture(p) for p in plan.concept.image_paths()]
+    pictures = squares(images, images[0].size[0])
     for k, cell in enumerate(plan.grid.cells):
         pictures[k % len(pictures)].save(folder / f"{cell.key}.png")
 

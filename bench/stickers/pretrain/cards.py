@@ -194,7 +194,7 @@ def oracle_card(work: Path) -> str:
     table = "\n".join(
         ["| pictures | subject | style | colour | accessory | scene |", "|---|---|---|---|---|---|", *rows]
     )
-    return f"# oracle\n\nA small convolutional network with one head for each attribute, trained on labelled renderings, blurred and noised. It checks the models, and it is the reader behind `recognized` and `detected`.\n\n{DATA}\n\n## Recipe\n\n{_recipe(oracle.RECIPE, 'oracle')}\nSeconds of training: {_seconds(work, 'oracle')}.\n\n## What it can do\n\nRead pictures whose content is known: 500 held-out renderings, and the same redrawn by a model from partial noise without a prompt, so that they look generated:\n\n{table}\n\n## What it cannot do\n\nSay that a picture shows nothing it knows: it always names something.\n"
+    return f"# oracle\n\nA small convolutional network with one head for each attribute, trained on labelled renderings, blurred and noised. It checks the models, and it is the reader that the metrics of detection ask.\n\n{DATA}\n\n## Recipe\n\n{_recipe(oracle.RECIPE, 'oracle')}\nSeconds of training: {_seconds(work, 'oracle')}.\n\n## What it can do\n\nRead pictures whose content is known: 500 held-out renderings, and the same redrawn by a model from partial noise without a prompt, so that they look generated:\n\n{table}\n\n## What it cannot do\n\nSay that a picture shows nothing it knows: it always names something.\n"
 
 
 def write(work: Path) -> None:

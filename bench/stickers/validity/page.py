@@ -30,7 +30,7 @@ FAILED = """
 ## How often the right picture scores better than a failure
 
 0.5 is blindness; well under it, the failure is *rewarded*. A fidelity metric should not mind the scene or the
-accessory, and cannot tell a copied reference from a new picture: `copy_rate` does.
+accessory, and cannot tell a copied reference from a new picture: the copy rate is there for that.
 """
 BROKEN = f"""
 ## Judges broken on purpose
