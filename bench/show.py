@@ -62,7 +62,8 @@ def verdict(row: Row) -> str:
         worst = max(costs, key=lambda n: costs[n].value)
         where = worst.partition("/")[2]
         parts.append(f"{costs[worst].title} is largest on {where} prompts, {number(costs[worst].value)}")
-    return "; ".join(parts) or "Nothing was measured"
+    said = "; ".join(parts) or "Nothing was measured"
+    return said[0].upper() + said[1:]
 
 
 def _moved(row: Row, name: str) -> str:
