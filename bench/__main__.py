@@ -38,11 +38,7 @@ def usage() -> str:
     """Returns the help text with what there is to choose from."""
     from bench import paths
 
-    conf = paths.shipped("conf")
-    groups = {
-        g: ", ".join(sorted(p.stem for p in (conf / g).glob("*.yaml")))
-        for g in ("method", "model", "dataset", "protocol")
-    }
+    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol")}
     concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
     return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
                         protocols=groups["protocol"], concepts=", ".join(concepts))  # fmt: skip

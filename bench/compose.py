@@ -42,8 +42,9 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
     finally:
         HydraConfig.instance().cfg = None
     if "method" not in config:
-        names = sorted(p.stem for p in (paths.shipped("conf") / "method").glob("*.yaml"))
-        raise BenchError(f"no method given; +method=NAME with one of {', '.join(names)} would be right")
+        raise BenchError(
+            f"no method given; +method=NAME with one of {', '.join(paths.choices('method'))} would be right"
+        )
     return check(config) | {"_given": list(overrides)}, str(method)
 
 

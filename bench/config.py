@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
@@ -68,6 +69,11 @@ class RunConfig(BaseModel):
     tuned: Literal["auto", "none"]
     gate: Literal["auto", "open", "closed"] | float = "auto"
     customizer: str = Field(pattern=NAME)
+
+
+def by_hand(words: Iterable[str]) -> list[str]:
+    """Returns the overrides of a command that set a method's hyperparameters, as `method.FIELD=VALUE`."""
+    return [o for w in words if (o := w.lstrip("+")).startswith("method.")]
 
 
 def first_error(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.metric import Derived
-from bench.stats import drawn_means
+from bench.stats import DRAWS, drawn_means, percentiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,17 +22,14 @@ class _Absent(Exception):
 
 
 class Means:
-    """The bootstrap means of a table: of one channel's pictures together, of channels each by themselves."""
+    """The bootstrap means of a table, each drawn once whatever number of scores asks: of one channel's pictures
+    together, of channels each by themselves.
+    """
 
     def __init__(self, table: pd.DataFrame) -> None:
         # the references answer no prompt of the grid
         self._table = table[(table["reason"] == "") & (table["source"] != "references")]
-        self._drawn: dict[tuple[str, tuple[str, ...]], dict[Any, Array]] = {}
-        self.clusters: list[int] = []
-
-    def _wide(self, channel: str, metrics: tuple[str, ...]) -> pd.DataFrame:
-        part = self._table[(self._table["channel"] == channel) & self._table["metric"].isin(metrics)]
-        return part.pivot_table(index=["prompt", "seed"], columns=["metric", "source"], values="value")
+        self._drawn: dict[tuple[str, tuple[str, ...]], tuple[dict[Any, Array], int]] = {}
 
     def point(self, metric: str, source: str, channel: str) -> float:
         """Returns a mean over pictures."""
@@ -42,40 +39,54 @@ class Means:
             raise _Absent
         return float(found["value"].mean())
 
-    def drawn(self, metrics: tuple[str, ...], metric: str, source: str, channel: str) -> Array:
-        """Returns the mean in every bootstrap draw, (draws,)."""
+    def drawn(self, metrics: tuple[str, ...], metric: str, source: str, channel: str) -> tuple[Array, int]:
+        """Returns the mean in every bootstrap draw, (draws,), and how many prompts were drawn from."""
         key = (channel, metrics)
         if key not in self._drawn:
-            wide = self._wide(channel, metrics).dropna()
-            if wide.empty:
-                raise _Absent
-            columns = {c: wide[c].to_numpy() for c in wide.columns}
-            prompts = wide.index.get_level_values("prompt").to_numpy()
-            self.clusters.append(len(set(prompts.tolist())))
-            seed = sum(map(ord, channel))  # channels are drawn apart
-            self._drawn[key] = drawn_means(columns, prompts, seed=seed)
-        if (metric, source) not in self._drawn[key]:
+            self._drawn[key] = self._draw(channel, metrics)
+        columns, prompts = self._drawn[key]
+        if (metric, source) not in columns:
             raise _Absent
-        return self._drawn[key][metric, source]
+        return columns[metric, source], prompts
+
+    def _draw(self, channel: str, metrics: tuple[str, ...]) -> tuple[dict[Any, Array], int]:
+        part = self._table[(self._table["channel"] == channel) & self._table["metric"].isin(metrics)]
+        wide = part.pivot_table(index=["prompt", "seed"], columns=["metric", "source"], values="value").dropna()
+        if wide.empty:
+            raise _Absent
+        prompts = wide.index.get_level_values("prompt").to_numpy()
+        seed = sum(map(ord, channel))  # channels are drawn apart
+        return drawn_means({c: wide[c].to_numpy() for c in wide.columns}, prompts, seed=seed), len(
+            set(prompts.tolist())
+        )
+
+    def pictures(self, metrics: tuple[str, ...], channel: str) -> int:
+        """Returns how many of the model's pictures a score of these metrics is made of on a channel."""
+        lines = self._table
+        here = (lines["channel"] == channel) & (lines["source"] == "model") & lines["metric"].isin(metrics)
+        return int(here.sum()) // len(metrics)
 
 
-def derive(m: Derived, table: pd.DataFrame, channel: str) -> tuple[float, float, float, int] | str:
+def derive(m: Derived, means: Means, channel: str) -> tuple[float, float, float, int] | str:
     """Returns value, low, high and the number of pictures; or why there is none (nothing where it is not asked)."""
-    means = Means(table)
+    clusters: list[int] = []
+
+    def drawn(*at: str) -> Array:
+        draws, prompts = means.drawn(m.of, *at)
+        clusters.append(prompts)
+        return draws
+
     try:
         reason = m.gate(means.point, channel) if m.gate else ""
         if reason:
             return reason
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(m.function(lambda *at: np.array([means.point(*at)]), channel)[0])
-            draws = m.function(lambda *at: means.drawn(m.of, *at), channel)
+            draws = m.function(drawn, channel)
     except _Absent:
         return ""
     draws = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(draws) < (1 - LOST) * 2000:
+    if not np.isfinite(value) or len(draws) < (1 - LOST) * DRAWS:
         return "what it is a share of is too near to nothing"
-    k = min(means.clusters)
-    few = np.sqrt(k / (k - 1)) if k > 1 else 1.0
-    low, high = value + few * (np.quantile(draws, [0.025, 0.975]) - value)
-    here = table[(table["channel"] == channel) & (table["source"] == "model") & table["metric"].isin(m.of)]
-    return value, min(float(low), value), max(float(high), value), len(here) // len(m.of)
+    low, high = percentiles(value, draws, min(clusters))
+    return value, min(float(low), value), max(float(high), value), means.pictures(m.of, channel)

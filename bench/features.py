@@ -116,7 +116,8 @@ class Pixels:
         return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
-Judge = OpenClip | Dino | Blip2 | Blip1 | Reader | Pixels
+Matcher = Blip2 | Blip1 | Reader  # judges of a picture and a text together
+Judge = OpenClip | Dino | Matcher | Pixels
 ENCODERS: dict[str, type[Judge]] = {
     "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader, "pixels": Pixels,
 }  # fmt: skip
@@ -161,7 +162,7 @@ class FeatureCache:
         keys = ["text:" + hashlib.sha256(t.encode()).hexdigest() for t in texts]
         return self._get(encoder, keys, lambda indices: encoder.texts([texts[i] for i in indices]))
 
-    def pairs(self, judge: Blip2 | Blip1 | Reader, paths: Sequence[Path], texts: Sequence[str]) -> Array:
+    def pairs(self, judge: Matcher, paths: Sequence[Path], texts: Sequence[str]) -> Array:
         """Returns a matcher's scores (n, k) of picture files with their texts."""
 
         def read(indices: list[int]) -> Array:

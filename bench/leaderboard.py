@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from bench import paths
+from bench.config import by_hand
 from bench.row import Row, Value
 from bench.stats import interval
 from bench.store import write_text
@@ -54,8 +55,7 @@ def collect(folders: Iterable[Path]) -> list[Row]:
 
 
 def _by_hand(row: Row) -> bool:
-    words = str(row.provenance.get("command", "")).replace("'", "").split()
-    return any(w.lstrip("+").startswith("method.") for w in words)
+    return bool(by_hand(shlex.split(str(row.provenance.get("command", "")))))
 
 
 def _finished(row: Row) -> str:
@@ -130,8 +130,7 @@ def _anchor_cells(rows: Sequence[Row], source: str, columns: Sequence[str]) -> l
     out = []
     for column in columns:
         found = [(r.concept, v) for r in rows if (v := r.anchors.get(source, {}).get(column))]
-        single = [next(group) for _, group in itertools.groupby(sorted(found, key=lambda f: f[0]), key=lambda f: f[0])]
-        out.append(_cell(single))
+        out.append(_cell(list(dict(reversed(found)).items())))  # the first of each concept
     return out
 
 

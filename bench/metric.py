@@ -40,6 +40,12 @@ class Features:
     prompts: Array | None = None
     negatives: Array | None = None
 
+    def column(self, index: int) -> Array:
+        """Returns (n,): one of the scores that a judge of pictures and texts together gave."""
+        if self.match is None:
+            raise ValueError("the metric needs a judge of pictures and texts together")
+        return self.match[:, index]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:

@@ -13,6 +13,11 @@ def shipped(name: str) -> Path:
     return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / name
 
 
+def choices(group: str) -> list[str]:
+    """Returns the configurations of a Hydra group by name, in order."""
+    return sorted(p.stem for p in (shipped("conf") / group).glob("*.yaml"))
+
+
 def stickers() -> Path:
     """Returns the data folder of the embedded world."""
     return shipped("datasets") / "stickers"

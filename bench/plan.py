@@ -12,6 +12,7 @@ from bench import paths
 from bench.backbone.files import check_files, fingerprint, model_folders, resolve
 from bench.concept import Concept
 from bench.concept_file import load as load_concept
+from bench.config import by_hand
 from bench.errors import BenchError
 from bench.grid import PromptGrid, grid, load_templates, surrogates
 from bench.names import code_of, libraries, source_hash
@@ -141,8 +142,7 @@ def tuned_values(name: str, said: dict[str, Any], model: str) -> dict[str, Any]:
 def _method_file(name: str, field: str) -> dict[str, Any]:
     path = paths.shipped("conf") / "method" / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise BenchError(f"{field}={name}: no such method; one of {known} would be right")
+        raise BenchError(f"{field}={name}: no such method; one of {', '.join(paths.choices('method'))} would be right")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
@@ -175,7 +175,7 @@ def _trainings(
 
 def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> dict[str, Any]:
     """Applies values tuned for the model, except to what the command line itself sets."""
-    named = {g.lstrip("+").split("=")[0].removeprefix("method.") for g in given if g.lstrip("+").startswith("method.")}
+    named = {o.split("=")[0].removeprefix("method.") for o in by_hand(given)}
     unknown = set(table) - set(fields)
     if unknown:
         raise BenchError(f"method.tuned: {sorted(unknown)[0]} is not a field of the method")

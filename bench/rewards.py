@@ -5,12 +5,15 @@ A method that learns from the judge it is scored by is at an advantage on that j
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from bench.pictures import read_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,8 +30,8 @@ def to_images(pictures: Tensor) -> list[Image.Image]:
 
 
 @dataclass
-class Likeness:
-    """The mean cosine with the concept's reference pictures, as DINO and CLIP-I score it.
+class _Judged:
+    """A reward that one of the judges gives.
 
     Attributes:
         kind: of the encoder, as in `conf/dataset`.
@@ -37,40 +40,33 @@ class Likeness:
 
     kind: str
     path: str
-    _encoder: Any = field(default=None, repr=False)
+
+    @functools.cached_property
+    def encoder(self) -> Any:
+        """The judge, loaded when it is first asked."""
+        from bench.features import build
+
+        return build({"kind": self.kind, "name": self.kind, "path": self.path})
+
+
+@dataclass
+class Likeness(_Judged):
+    """The mean cosine with the concept's reference pictures, as DINO and CLIP-I score it."""
+
     _references: Any = field(default=None, repr=False)
 
     def __call__(self, pictures: Tensor, captions: Sequence[str], concept: Concept) -> Tensor:
         """Returns rewards (n,) of pictures (n, 3, H, W) in [-1, 1]."""
-        from PIL import Image
-
-        if self._encoder is None:
-            self._encoder = _judge(self.kind, self.path)
-            self._references = self._encoder.images([Image.open(p).convert("RGB") for p in concept.image_paths()])
-        return torch.from_numpy((self._encoder.images(to_images(pictures)) @ self._references.T).mean(1))
+        if self._references is None:
+            self._references = self.encoder.images([read_picture(p) for p in concept.image_paths()])
+        return torch.from_numpy((self.encoder.images(to_images(pictures)) @ self._references.T).mean(1))
 
 
 @dataclass
-class Following:
-    """The cosine with the caption that names only the class, as CLIP-T scores it.
-
-    Attributes:
-        kind: of the encoder, as in `conf/dataset`.
-        path: of its folder.
-    """
-
-    kind: str
-    path: str
-    _encoder: Any = field(default=None, repr=False)
+class Following(_Judged):
+    """The cosine with the caption that names only the class, as CLIP-T scores it."""
 
     def __call__(self, pictures: Tensor, captions: Sequence[str], concept: Concept) -> Tensor:
         """Returns rewards (n,) of pictures (n, 3, H, W) in [-1, 1]."""
-        self._encoder = self._encoder or _judge(self.kind, self.path)
-        seen, text = self._encoder.images(to_images(pictures)), self._encoder.texts(captions)
+        seen, text = self.encoder.images(to_images(pictures)), self.encoder.texts(captions)
         return torch.from_numpy((seen * text).sum(1))
-
-
-def _judge(kind: str, path: str) -> Any:
-    from bench.features import build
-
-    return build({"kind": kind, "name": kind, "path": path})

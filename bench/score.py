@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.derive import derive
-from bench.features import FeatureCache, Judge, OpenClip
-from bench.matching import Blip1, Blip2
+from bench.derive import Means, derive
+from bench.features import FeatureCache, Judge, Matcher, OpenClip
 from bench.metric import Derived, Features, Metric
 from bench.reader import Reader
 from bench.row import Value
@@ -47,8 +46,10 @@ def score(
         for slot in dict.fromkeys(m.needs for m in single):
             encoder = encoders[slot]
             wanted = [m for m in single if m.needs == slot and channel in m.channels]
+            if not wanted:
+                continue
             asked = [c for c in cells if not isinstance(encoder, Reader) or encoder.knows(c.prompt.base)]
-            if not wanted or not asked:
+            if not asked:
                 continue
             pictures = {
                 source: [f / f"{c.key}.png" for c in asked]
@@ -87,7 +88,7 @@ def _negatives(encoder: Judge, grid: PromptGrid, base: Path, cache: FeatureCache
     """Returns the untouched model's pictures of the class, in the concept's scenes and in all art styles: what is
     near to the concept and is not it.
     """
-    if isinstance(encoder, Blip2 | Blip1 | Reader):
+    if isinstance(encoder, Matcher):
         return None
     return cache.images(
         encoder, [base / f"{c.key}.png" for c in grid.cells if c.prompt.channel in ("concept", "class")]
@@ -99,7 +100,7 @@ def look(
     cache: FeatureCache,
 ) -> dict[str, Features]:  # fmt: skip
     """Returns what a judge sees of each source's pictures; `none` is the untouched model's."""
-    if isinstance(encoder, Blip2 | Blip1 | Reader):
+    if isinstance(encoder, Matcher):
         nothing = np.zeros((0, 0), np.float32)
         scores = {source: cache.pairs(encoder, paths, prompts) for source, paths in pictures.items()}
         return {source: Features(nothing, nothing, None, nothing, match) for source, match in scores.items()}
@@ -171,11 +172,12 @@ def summarize(
             if m.binary and mean in (0, 1):  # resampling cannot see what a share of none or of all may be
                 low, high = wilson(round(values.sum()), len(values))
             out.setdefault(str(source), {})[name] = _value(m, mean, low, high, len(part), encoders[m.needs].name)
+    means = Means(table)
     for d in (m for m in metrics if isinstance(m, Derived)):
         of = [k for k in metrics if isinstance(k, Metric) and k.name in d.of]
         judges = " and ".join(dict.fromkeys(encoders[k.needs].name for k in of))
         for channel in d.channels:
-            found = derive(d, table, channel)
+            found = derive(d, means, channel)
             if isinstance(found, str):
                 unmeasured |= {d.value_name(channel): found} if found else {}
             else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.config import by_hand
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -43,10 +45,8 @@ def before(row: Row) -> str:
 
 def values_used(row: Row, plan: Plan) -> str:
     """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand."""
-    given = [o.lstrip("+") for o in plan.config.get("_given", [])]
-    by_hand = [o for o in given if o.startswith("method.")]
     base = f"values set for {row.model}" if row.tuned else "published values"
-    return ", ".join([base, *(f"{o} by hand" for o in by_hand)])
+    return ", ".join([base, *(f"{o} by hand" for o in by_hand(plan.config.get("_given", [])))])
 
 
 def verdict(row: Row) -> str:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+DRAWS = 2000
+
 
 def interval(
-    values: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any], draws: int = 2000, level: float = 0.95
+    values: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any], draws: int = DRAWS, level: float = 0.95
 ) -> tuple[float, float, float]:
     """Returns the mean and its percentile interval, resampling clusters and then values within them.
 
@@ -32,12 +34,18 @@ def interval(
     pick = rng.integers(len(groups), size=(draws, len(groups)))
     weight = sizes[pick]
     means = (drawn[pick, np.arange(draws)[:, None]] * weight).sum(1) / weight.sum(1)
-    tail = (1 - level) / 2
-    mean, k = float(values.mean()), len(groups)
-    few = np.sqrt(k / (k - 1)) if k > 1 else 1.0  # resampling k clusters sees only (k − 1) / k of their variance
-    wide = mean + few * (np.quantile(means, [tail, 1 - tail]) - mean)
-    low, high = np.clip(wide, values.min(), values.max())
+    mean = float(values.mean())
+    low, high = np.clip(percentiles(mean, means, len(groups), level), values.min(), values.max())
     return mean, float(low), float(high)
+
+
+def percentiles(value: float, draws: np.ndarray[Any, Any], clusters: int, level: float = 0.95) -> np.ndarray[Any, Any]:
+    """Returns low and high of a value from its bootstrap draws, widened for few clusters: resampling k of them sees
+    only (k − 1) / k of their variance.
+    """
+    tail = (1 - level) / 2
+    few = np.sqrt(clusters / (clusters - 1)) if clusters > 1 else 1.0
+    return value + few * (np.quantile(draws, [tail, 1 - tail]) - value)
 
 
 def _resampled_means(group: np.ndarray[Any, Any], draws: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -53,7 +61,7 @@ def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, floa
 
 
 def drawn_means(
-    values: dict[Any, np.ndarray[Any, Any]], clusters: np.ndarray[Any, Any], draws: int = 2000, seed: int = 0
+    values: dict[Any, np.ndarray[Any, Any]], clusters: np.ndarray[Any, Any], draws: int = DRAWS, seed: int = 0
 ) -> dict[Any, np.ndarray[Any, Any]]:
     """Returns bootstrap means of paired columns, (draws,) each: clusters, then values within them, the same ones of
     every column in a draw.

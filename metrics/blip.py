@@ -15,12 +15,6 @@ from bench.metric import CUSTOMIZING, Features, metric
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def _column(features: Features, index: int) -> Array:
-    if features.match is None:
-        raise ValueError("a BLIP metric needs a judge of pictures and texts together")
-    return features.match[:, index]
-
-
 @metric(
     "blip2_itm",
     title="BLIP2-ITM",
@@ -33,7 +27,7 @@ def _column(features: Features, index: int) -> Array:
 )
 def blip2_itm(features: Features) -> Array:
     """Returns (n,) in [0, 1]: the probability of BLIP-2's matching head."""
-    return _column(features, 0)
+    return features.column(0)
 
 
 @metric(
@@ -48,7 +42,7 @@ def blip2_itm(features: Features) -> Array:
 )
 def blip2_itc(features: Features) -> Array:
     """Returns (n,) in [-1, 1]: BLIP-2's contrastive cosine, the largest over its queries (the paper's BLIP2-T)."""
-    return _column(features, 1)
+    return features.column(1)
 
 
 @metric(
@@ -63,4 +57,4 @@ def blip2_itc(features: Features) -> Array:
 )
 def blip1_itc(features: Features) -> Array:
     """Returns (n,) in [-1, 1]: BLIP-1's contrastive cosine (what the released code calls BLIP2-T)."""
-    return _column(features, 0)
+    return features.column(0)

@@ -13,9 +13,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 def _found(features: Features) -> Array:
     """Returns (n,): 1 where the reader's first answer is a noun of the prompt, else 0."""
-    if features.match is None:
-        raise ValueError("detection needs a reader of pictures")
-    return features.match[:, 1]
+    return features.column(1)
 
 
 @metric(

@@ -11,6 +11,11 @@ from bench.metric import CUSTOMIZING, Features, metric
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
+def _moved(features: Features) -> Array:
+    """Returns (n,): one minus the cosine of both models' pictures of one cell."""
+    return 1 - (features.image * features.base).sum(axis=1)
+
+
 @metric(
     "delta_clip_t",
     title="ΔCLIP-T",
@@ -44,7 +49,7 @@ def drift(features: Features) -> Array:
     """Returns (n,) in [0, 2]: one minus the cosine between the customized model's picture and the base
     model's of the same prompt and seed; 0 for an untouched model.
     """
-    return 1 - (features.image * features.base).sum(axis=1)
+    return _moved(features)
 
 
 @metric(
@@ -60,4 +65,4 @@ def restoration(features: Features) -> Array:
     """Returns (n,) in [0, 2]: one minus the cosine between a picture after learning and erasing and the
     untouched model's of the same seed, which is what erasing should bring back. Anchor `learned` is before erasing.
     """
-    return 1 - (features.image * features.base).sum(axis=1)
+    return _moved(features)

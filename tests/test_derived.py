@@ -8,13 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.derive import derive
-from bench.metric import Features
+from bench.derive import Means
+from bench.derive import derive as derive_from
+from bench.metric import Derived, Features
 from bench.stats import drawn_means, interval, wilson
 from metrics.leakage import concept_leakage, concept_rate, erosion, leakage, measurable
 from metrics.novelty import alteration, copy_rate, diversity
 
 PROMPTS, SEEDS = 8, 5
+
+
+def derive(m: Derived, scores: pd.DataFrame, channel: str) -> tuple[float, float, float, int] | str:
+    return derive_from(m, Means(scores), channel)
 
 
 def table(values: dict[tuple[str, str, str], Any], prompts: int = PROMPTS, seeds: int = SEEDS) -> pd.DataFrame:

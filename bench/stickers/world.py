@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench import paths
+from bench.concept import article
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,11 +72,6 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         accessory=str(accessory),
     )
     return scene.jittered(rng)
-
-
-def article(phrase: str) -> str:
-    """Returns the phrase with its indefinite article."""
-    return f"{'an' if phrase[0] in 'aeio' else 'a'} {phrase}"
 
 
 def caption(scene: Scene, subject: str = "", medium: str = "") -> str:
