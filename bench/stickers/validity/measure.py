@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,28 +48,56 @@ def _in_batches(call: Callable[..., Any], *columns: Sequence[Any]) -> Any:
 
 
 class Looks:
-    """What judges see of the cases, looked at once whatever number of metrics asks."""
+    """What judges see of the cases, looked at once whatever number of metrics and variants asks."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, int, str], list[Features]] = {}
+        self._around: dict[tuple[int, int], _Around] = {}
 
     def at(self, judge: Any, items: Sequence[Item], variant: str) -> list[Features]:
         """Returns a judge's features of one variant of every item."""
         key = (id(judge), id(items), variant)
         if key not in self._seen:
-            self._seen[key] = _look(judge, items, variant)
+            self._seen[key] = self._look(judge, items, variant)
         return self._seen[key]
 
+    def _look(self, judge: Any, items: Sequence[Item], variant: str) -> list[Features]:
+        pictures = [i.pictures[variant] for i in items]
+        none = np.zeros((len(items), 0), np.float32)
+        if getattr(judge, "columns", ()):
+            return [Features(none, none, None, none, _in_batches(judge.pairs, pictures, [i.text for i in items]))]
+        key = (id(judge), id(items))
+        if key not in self._around:
+            self._around[key] = _around(judge, items)
+        around, image = self._around[key], _in_batches(judge.images, pictures)
+        text, base = around.text, image if around.base is None else around.base
+        return [
+            Features(image[rows], base[rows], None if text is None else text[rows], real, negatives=others)
+            for rows, real, others in around.concepts
+        ] or [Features(image, base, text, none)]
 
-def _look(judge: Any, items: Sequence[Item], variant: str) -> list[Features]:
-    pictures, texts = [i.pictures[variant] for i in items], [i.text for i in items]
-    none = np.zeros((len(items), 0), np.float32)
-    if getattr(judge, "columns", ()):
-        return [Features(none, none, None, none, _in_batches(judge.pairs, pictures, texts))]
-    image = _in_batches(judge.images, pictures)
-    text = _in_batches(judge.texts, texts) if reads(judge) else None
-    base = _in_batches(judge.images, [i.base for i in items]) if items[0].base else image
-    return list(_by_concept(judge, items, image, base, text)) or [Features(image, base, text, none)]
+
+@dataclass(frozen=True)
+class _Around:
+    """What a judge sees beside the variants: the texts, the untouched model's pictures, and of each concept which
+    items are its own, its references and other artwork of its class.
+    """
+
+    text: Array | None
+    base: Array | None
+    concepts: list[tuple[list[int], Array, Array]]
+
+
+def _around(judge: Any, items: Sequence[Item]) -> _Around:
+    text = _in_batches(judge.texts, [i.text for i in items]) if reads(judge) else None
+    base = _in_batches(judge.images, [i.base for i in items]) if items[0].base else None
+    concepts = []
+    for _, group in itertools.groupby(range(len(items)), key=lambda k: id(items[k].references)):
+        rows = list(group)  # the items of a concept lie together
+        if items[rows[0]].references:
+            others = [items[i].pictures["other artwork"] for i in rows]
+            concepts.append((rows, judge.images(items[rows[0]].references), judge.images(others)))
+    return _Around(text, base, concepts)
 
 
 def scores(metric: Metric, seen: Sequence[Features]) -> Array:
@@ -78,17 +106,6 @@ def scores(metric: Metric, seen: Sequence[Features]) -> Array:
     if group_of(metric) == "detection":  # whatever a find means for the method, it is right where the truth is
         return values
     return {"higher": values, "lower": -values, "zero": -np.abs(values)}[metric.better]
-
-
-def _by_concept(judge: Any, items: Sequence[Item], image: Any, base: Any, text: Any) -> Iterator[Features]:
-    """Yields the features of each concept's items with its references; the items of a concept lie together."""
-    for references, group in itertools.groupby(range(len(items)), key=lambda k: id(items[k].references)):
-        rows = list(group)
-        if references and items[rows[0]].references:
-            real = judge.images(items[rows[0]].references)
-            others = judge.images([items[i].pictures["other artwork"] for i in rows])
-            own = None if text is None else text[rows]
-            yield Features(image[rows], base[rows], own, real, negatives=others)
 
 
 def _spearman(by_level: dict[int, Array]) -> float:
