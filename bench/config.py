@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from bench.errors import BenchError
 
@@ -38,19 +47,35 @@ class EncoderConfig(_Strict):
 
 
 class DatasetConfig(_Strict):
-    """`conf/dataset`: a folder of concepts, the judges that know its pictures, and the concepts values are tuned on."""
+    """`conf/dataset`: a folder of concepts, the judges that know its pictures, the concepts values are tuned on, and
+    one that no model of it knows (what an inversion makes of it is the control of what it makes of an erased one).
+    """
 
     name: str
     path: str
     encoders: dict[str, EncoderConfig]
     development: dict[str, list[str]] = {}
+    novel: str = ""
+
+
+class AttackConfig(_Strict):
+    """What an attack may spend: words, steps of gradient, references a step, and pictures a prompt."""
+
+    length: PositiveInt = 1
+    steps: PositiveInt = 1
+    lr: PositiveFloat = 2e-2
+    batch_size: PositiveInt = 4
+    seeds: PositiveInt
 
 
 class ProtocolConfig(_Strict):
-    """`conf/protocol`: pictures a prompt by channel, what is measured, and by kind what tuning looks for."""
+    """`conf/protocol`: pictures a prompt by channel, attacks on what was erased, what is measured, and by kind what
+    tuning looks for.
+    """
 
     name: str
     seeds: dict[str, NonNegativeInt]
+    attacks: dict[Literal["words", "prefix", "inversion"], AttackConfig] | None = None
     metrics: list[str] = Field(min_length=1)
     objective: dict[str, dict[str, float]] = {}
 

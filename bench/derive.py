@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOST = 0.05  # share of draws that may have no value
 
 
-class _Absent(Exception):
+class Absent(LookupError):
     """A mean that a score needs is not in the table."""
 
 
@@ -36,7 +36,7 @@ class Means:
         lines = self._table
         found = lines[(lines["metric"] == metric) & (lines["source"] == source) & (lines["channel"] == channel)]
         if found.empty:
-            raise _Absent
+            raise Absent
         return float(found["value"].mean())
 
     def drawn(self, metrics: tuple[str, ...], metric: str, source: str, channel: str) -> tuple[Array, int]:
@@ -46,14 +46,14 @@ class Means:
             self._drawn[key] = self._draw(channel, metrics)
         columns, prompts = self._drawn[key]
         if (metric, source) not in columns:
-            raise _Absent
+            raise Absent
         return columns[metric, source], prompts
 
     def _draw(self, channel: str, metrics: tuple[str, ...]) -> tuple[dict[Any, Array], int]:
         part = self._table[(self._table["channel"] == channel) & self._table["metric"].isin(metrics)]
         wide = part.pivot_table(index=["prompt", "seed"], columns=["metric", "source"], values="value").dropna()
         if wide.empty:
-            raise _Absent
+            raise Absent
         prompts = wide.index.get_level_values("prompt").to_numpy()
         seed = sum(map(ord, channel))  # channels are drawn apart
         return drawn_means({c: wide[c].to_numpy() for c in wide.columns}, prompts, seed=seed), len(
@@ -64,16 +64,28 @@ class Means:
         """Returns how many of the model's pictures a score of these metrics is made of on a channel."""
         lines = self._table
         here = (lines["channel"] == channel) & (lines["source"] == "model") & lines["metric"].isin(metrics)
-        return int(here.sum()) // len(metrics)
+        return len(lines[here].drop_duplicates(["prompt", "seed"]))
 
 
-def derive(m: Derived, means: Means, channel: str) -> tuple[float, float, float, int] | str:
-    """Returns value, low, high and the number of pictures; or why there is none (nothing where it is not asked)."""
+class Derivation(NamedTuple):
+    """A derived value, its interval, its number of pictures and the metrics it was read from."""
+
+    value: float
+    low: float
+    high: float
+    pictures: int
+    read: tuple[str, ...]
+
+
+def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
+    """Returns a score with its interval; or why there is none (nothing where it is not asked)."""
     clusters: list[int] = []
+    read: dict[str, None] = {}
 
     def drawn(*at: str) -> Array:
         draws, prompts = means.drawn(m.of, *at)
         clusters.append(prompts)
+        read[at[0]] = None
         return draws
 
     try:
@@ -83,10 +95,11 @@ def derive(m: Derived, means: Means, channel: str) -> tuple[float, float, float,
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(m.function(lambda *at: np.array([means.point(*at)]), channel)[0])
             draws = m.function(drawn, channel)
-    except _Absent:
+    except Absent:
         return ""
     draws = draws[np.isfinite(draws)]
     if not np.isfinite(value) or len(draws) < (1 - LOST) * DRAWS:
         return "what it is a share of is too near to nothing"
     low, high = percentiles(value, draws, min(clusters))
-    return value, min(float(low), value), max(float(high), value), means.pictures(m.of, channel)
+    pictures = means.pictures(m.of, channel)
+    return Derivation(value, min(float(low), value), max(float(high), value), pictures, tuple(read))

@@ -16,6 +16,25 @@ if TYPE_CHECKING:
 
 
 CUSTOMIZING = ("subject", "style", "subject_style")  # kinds of concept that are learned
+ASKED = ("concept", "part", "alias", "compose", "words", "prefix", "inversion")  # where what was erased is asked for
+KNOWN = 0.5  # the untouched model must draw what is asked in this share of pictures, or nothing can be lost
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Pictures of the untouched model, by one encoder, that show a thing and that show what is near to it.
+
+    Attributes:
+        positive: of what was erased, (k, d); none where a concept is learned, whose references show it.
+        negative: of the concept's class; for what was erased, of its surrogate and its neighbours, (m, d).
+        positive_seeds: which of its prompt's pictures each is, (k,).
+        negative_seeds: the same, (m,).
+    """
+
+    positive: Array
+    negative: Array
+    positive_seeds: np.ndarray[Any, Any]
+    negative_seeds: np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,8 @@ class Features:
         references: the concept's reference pictures, (m, d).
         match: for a judge of pictures and texts together, its scores of the pictures with their prompts, (n, k).
         prompts: which prompt each picture is of, (n,).
-        negatives: the untouched model's pictures of the concept's class, (k, d), to calibrate a detector on.
+        seeds: which of its prompt's pictures each is, (n,).
+        bank: the untouched model's pictures that a detector is calibrated on.
     """
 
     image: Array
@@ -38,7 +58,8 @@ class Features:
     references: Array
     match: Array | None = None
     prompts: Array | None = None
-    negatives: Array | None = None
+    seeds: np.ndarray[Any, Any] | None = None
+    bank: Bank | None = None
 
     def column(self, index: int) -> Array:
         """Returns (n,): one of the scores that a judge of pictures and texts together gave."""

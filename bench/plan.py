@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from bench import paths
+from bench.attacks.keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders, resolve
 from bench.concept import Concept
 from bench.concept_file import load as load_concept
@@ -54,6 +55,8 @@ class Plan:
         tuned: whether values found for this model were applied.
         trainings: in order; several for a composite concept.
         keys: stage → key.
+        attacked: the templates that attacks fill.
+        novel: the concept that no model knows; None where the dataset names none.
     """
 
     config: dict[str, Any]
@@ -67,6 +70,8 @@ class Plan:
     model_lora: Path | None
     trainings: tuple[Training, ...]
     keys: dict[str, str]
+    attacked: tuple[str, ...] = ()
+    novel: Concept | None = None
 
     @property
     def folder(self) -> Path:
@@ -103,12 +108,18 @@ def make(config: dict[str, Any], method: str) -> Plan:
     check_files(model_folder)
     dataset = dataset_folder(config["dataset"]["path"])
     concept = load_concept(dataset, str(config["concept"]))
-    cells = grid(concept, load_templates(dataset), config["protocol"]["seeds"])
+    templates, novel = load_templates(dataset), config["dataset"]["novel"]
+    cells = grid(concept, templates, config["protocol"]["seeds"])
+    unknown = load_concept(dataset, novel) if novel else None
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
     trainings, train = _trainings(config, (name, target, fields), weights, concept)
-    stages = _stages(config, train, trainings, weights, cells)
-    keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train}
-    return Plan(config, name, target, fields, tuned, concept, cells, model_folder, lora, trainings, keys)
+    attacks = attack_keys(config, concept, unknown, templates, weights, train)
+    stages = _stages(config, train, trainings, weights, cells, attacks)
+    keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks
+    return Plan(
+        config, name, target, fields, tuned, concept, cells, model_folder, lora, trainings, keys,
+        tuple(templates.get(TEMPLATES, [])), unknown,
+    )  # fmt: skip
 
 
 def _method(config: dict[str, Any], name: str, said: dict[str, Any]) -> tuple[str, str, dict[str, Any], bool]:
@@ -210,8 +221,9 @@ def _train_parts(
 
 
 def _stages(
-    config: dict[str, Any], train: str, trainings: tuple[Training, ...], weights: str, cells: PromptGrid
-) -> dict[str, dict[str, Any]]:
+    config: dict[str, Any], train: str, trainings: tuple[Training, ...], weights: str, cells: PromptGrid,
+    attacks: dict[str, str],
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Returns what the keys of the later stages are made of."""
     model = config["model"]
     sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
@@ -239,6 +251,7 @@ def _stages(
         "named": [config["dataset"], config["protocol"]["name"]],
         "images": key_of(generate),
         "base": key_of(base),
+        "attacks": attacks,
         "encoders": encoders,
         "metrics": metrics,
     }

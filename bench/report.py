@@ -14,12 +14,16 @@ from bench.curves import POINTS, Curve, read_curves
 from bench.store import write_text
 
 if TYPE_CHECKING:
-    from bench.grid import Prompt
+    from collections.abc import Sequence
+
+    from bench.grid import Prompt, PromptGrid
     from bench.plan import Plan
     from bench.row import Row
+    from bench.sides import Probe
     from bench.store import Store
 
 SEEDS = 10  # pictures of one prompt on the page; the others are in the store
+SOURCES = ("none", "learned", "control", "model")  # whose pictures are shown
 SIDE = 256  # a larger picture is embedded at this size
 
 # (channel, prompt index) → metric → source → mean
@@ -34,23 +38,24 @@ class Picture:
     width: int
 
 
-def write_report(plan: Plan, row: Row, store: Store) -> None:
+def write_report(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe] = ()) -> None:
     """Writes `<plan.folder>/report.html`; what the run did not come to is left out.
 
     Args:
         plan: the run.
         row: its result, of any status.
         store: where its pictures, scores and training log lie.
+        attacks: pictures asked for otherwise than in the plan's grid.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters["number"] = lambda value: show.number(value).replace("-", "\N{MINUS SIGN}")
-    write_text(plan.folder / "report.html", env.get_template("report.html").render(_context(plan, row, store)))
+    write_text(plan.folder / "report.html", env.get_template("report.html").render(_context(plan, row, store, attacks)))
 
 
-def _context(plan: Plan, row: Row, store: Store) -> dict[str, Any]:
+def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> dict[str, Any]:
     scores = _scores(store.path("score", plan.keys["score"]) / "scores.parquet")
     return {
         "row": row,
@@ -64,7 +69,7 @@ def _context(plan: Plan, row: Row, store: Store) -> dict[str, Any]:
         "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
         "references": [(r, _picture(plan.concept.folder / r.image), scores.get(("concept", i), {}))
                        for i, r in enumerate(plan.concept.references)],
-        "channels": _channels(plan, store, scores),
+        "channels": _channels(plan, store, scores) + [c for a in attacks for c in _shown(a.grid, a.folders, scores)],
         "seeds_shown": SEEDS,
         "points": POINTS,
         "curves": _curves(plan, store),
@@ -114,19 +119,23 @@ def _scores(path: Path) -> Scores:
 
 def _channels(plan: Plan, store: Store, scores: Scores) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns channel → its prompts, each with its pictures; nothing where no picture was made."""
-    folders = {stage: store.path(stage, plan.keys[stage]) for stage in ("base", "generate")}
+    folders = {"none": store.path("base", plan.keys["base"]), "model": store.path("generate", plan.keys["generate"])}
     if "learned" in plan.keys:
         folders["learned"] = store.path("generate", plan.keys["learned"])
-    if not folders["generate"].is_dir():
-        return []
+    return _shown(plan.grid, folders, scores) if folders["model"].is_dir() else []
+
+
+def _shown(grid: PromptGrid, folders: dict[str, Path], scores: Scores) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Returns channel → its prompts, each with the pictures of every source that is shown."""
+    folders = {source: folder for source, folder in folders.items() if source in SOURCES}
 
     def entry(prompt: Prompt) -> dict[str, Any]:
-        cells = [c for c in plan.grid.cells if c.prompt == prompt]
-        rows = {stage: [_picture(folder / f"{c.key}.png") for c in cells[:SEEDS]] for stage, folder in folders.items()}
+        cells = [c for c in grid.cells if c.prompt == prompt]
+        rows = {source: [_picture(f / f"{c.key}.png") for c in cells[:SEEDS]] for source, f in folders.items()}
         own = scores.get((prompt.channel, prompt.index), {})
         return {"prompt": prompt, "seeds": [c.seed for c in cells], "scores": own, **rows}
 
-    return [(channel, [entry(p) for p in plan.grid.prompts(channel)]) for channel in plan.grid.channels()]
+    return [(channel, [entry(p) for p in grid.prompts(channel)]) for channel in grid.channels()]
 
 
 def _picture(path: Path) -> Picture | None:

@@ -32,7 +32,10 @@ class Value(BaseModel):
 
 
 class Row(BaseModel):
-    """One run. `measured` and the anchors hold values by metric or `metric/channel`; `unmeasured` says why not."""
+    """One run. `measured` and the anchors hold values by metric or `metric/channel`; `unmeasured` says why not.
+
+    `gate` is how adapters that act prompt by prompt were made to act; held open or shut, a run is another entry.
+    """
 
     model_config = ConfigDict(extra="forbid")
     schema_version: int = SCHEMA
@@ -45,6 +48,7 @@ class Row(BaseModel):
     kind: str
     protocol: str
     seed: int
+    gate: str = "auto"
     hyperparameters: dict[str, Any]
     tuned: bool
     measured: dict[str, Value] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ import logging
 import shlex
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,9 @@ from bench.store import DONE, Store, write_text
 from bench.training import beneath, instantiate, load_adapter, train
 
 if TYPE_CHECKING:
+    from bench.adapter import Adapter
     from bench.backbone.base import Backbone
+    from bench.sides import Probe
 
 log = logging.getLogger("bench")
 
@@ -42,10 +44,11 @@ def run(plan: Plan) -> tuple[Row, bool]:
         return there, True
     store = Store(Path(plan.config["root"]))
     backbone = _Lazily(lambda: _load_backbone(plan))
+    probes: list[Probe] = []
     try:
         train(plan, store, backbone)
-        _pictures(plan, store, backbone)
-        row = _record(plan, store)
+        probes = _pictures(plan, store, backbone)
+        row = _record(plan, store, probes)
     except Diverged as error:
         row = _row(plan, "diverged", reason=str(error))
         write_text(plan.folder / "log.json", json.dumps(error.curves))
@@ -57,7 +60,7 @@ def run(plan: Plan) -> tuple[Row, bool]:
     write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
     from bench.report import write_report
 
-    write_report(plan, row, store)
+    write_report(plan, row, store, probes[1:])
     return row, False
 
 
@@ -133,38 +136,52 @@ def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length:
     return backbone.load(family, folder, max_sequence_length, lora)
 
 
-def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
-    from bench.generate import generate
+def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> list[Probe]:
+    """Makes every picture that is missing. Returns what is to be scored: the plan's grid first, then the attacks'."""
+    from bench.sides import Probe, Side, shoot
 
-    model, gate = plan.config["model"], plan.config["gate"]
-    options = {k: model[k] for k in ("steps", "guidance_scale", "batch_size")}
-    if not store.has("base", plan.keys["base"]):
-        with store.make("base", plan.keys["base"], {"model": model["name"]}) as folder:
-            generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
-    if "surrogate" in plan.keys and not store.has("base", plan.keys["surrogate"]):
-        with store.make("base", plan.keys["surrogate"], {"model": model["name"]}) as folder:
-            generate(backbone(), surrogates(plan.grid), folder, complete=True, label="surrogate", **options)
-    if "learned" in plan.keys and not store.has("generate", plan.keys["learned"]):
+    keys = plan.keys
+    sides = [Side("none", "base", keys["base"], plan.grid, False, "base model")]
+    if "surrogate" in keys:
+        sides.append(Side("surrogate", "base", keys["surrogate"], surrogates(plan.grid), True, "surrogate"))
+    if "learned" in keys:
         learned = load_adapter(store, plan.trainings[0].key)
-        about = {"method": plan.trainings[0].method}
-        with store.make("generate", plan.keys["learned"], about) as folder, learned.applied(backbone()):
-            generate(backbone(), plan.grid, folder, complete=True, label="before erasing", **options)
-    if store.has("generate", plan.keys["generate"]):
-        return
-    adapter = load_adapter(store, plan.keys["train"])
-    with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder:
+        sides.append(Side("learned", "generate", keys["learned"], plan.grid, True, "before erasing", [learned]))
+    folders = {side.source: shoot(side, plan, store, backbone) for side in sides}
+    adapter = load_adapter(store, keys["train"])
+    folders["model"] = _customized(plan, adapter, store, backbone, folders.get("learned", folders["none"]))
+    probes = [Probe(plan.grid, folders, plan.concept)]
+    if adapter.answers:
+        return probes  # pictures alone cannot be attacked
+    from bench.attacks.stage import Attacks
+
+    return [*probes, *Attacks(plan, store, backbone, adapter).probes()]
+
+
+def _customized(
+    plan: Plan, adapter: Adapter, store: Store, backbone: Callable[[], Backbone], before: Path
+) -> Path:  # fmt: skip
+    """Makes the method's own pictures. Returns their folder."""
+    from bench.sides import Side, shoot
+
+    key = plan.keys["generate"]
+    if store.has("generate", key):
+        return store.path("generate", key)
+    if not adapter.answers and not adapter.empty:
+        rules = {"gate": plan.config["gate"], "consistency_scale": adapter.consistency_scale}
+        label = f"customized, {plan.method}"
+        with beneath(plan.trainings[-1], store, backbone):
+            return shoot(
+                Side("model", "generate", key, plan.grid, True, label, [adapter], rules), plan, store, backbone
+            )
+    with store.make("generate", key, {"method": plan.method}) as folder:
         if adapter.answers == "references":
             _answer(plan, folder)
-        elif adapter.empty:  # asked in plain words, the untouched model makes the same pictures again
-            untouched = ("generate", "learned") if "learned" in plan.keys else ("base", "base")
-            for path in sorted(store.path(untouched[0], plan.keys[untouched[1]]).glob("*.*")):
+        else:  # asked in plain words, the untouched model makes the same pictures again
+            for path in sorted(before.glob("*.*")):
                 if path.name != DONE:
                     shutil.copy2(path, folder / path.name)
-        else:
-            rules = {"gate": gate, "consistency_scale": adapter.consistency_scale}
-            with beneath(plan.trainings[-1], store, backbone), adapter.applied(backbone()):
-                label = f"customized, {plan.method}"
-                generate(backbone(), plan.grid, folder, complete=True, label=label, **options, **rules)
+    return store.path("generate", key)
 
 
 def _answer(plan: Plan, folder: Path) -> None:
@@ -178,37 +195,28 @@ def _answer(plan: Plan, folder: Path) -> None:
         pictures[k % len(pictures)].save(folder / f"{cell.key}.png")
 
 
-def _record(plan: Plan, store: Store) -> Row:
+def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     import pandas as pd
 
     from bench import features, score
 
     encoders = {slot: features.build(spec) for slot, spec in plan.config["dataset"]["encoders"].items()}
     metrics = load_metrics(plan.config["protocol"]["metrics"])
-    wanted = [m for m in metrics if m.serves(plan.concept.scored_as)]
+    wanted = [m for m in metrics if any(m.serves(p.concept.scored_as) for p in probes)]
     if not store.has("score", plan.keys["score"]):
         cache = features.FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
-        table = score.score(plan.grid, _folders(plan, store), plan.concept, encoders, wanted, cache)
-        table = pd.concat([table, score.score_references(real, captions, encoders, wanted, cache)])
+        own = [m for m in wanted if m.serves(plan.concept.scored_as)]
+        tables = [score.score(probe, probes[0], encoders, wanted, cache) for probe in probes]
+        table = pd.concat([*tables, score.score_references(real, captions, encoders, own, cache)])
         cache.close()
         with store.make("score", plan.keys["score"], {"method": plan.method}) as folder:
             table.to_parquet(folder / "scores.parquet", index=False)
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
     values, unmeasured = score.summarize(table, wanted, encoders)
     adapter = load_adapter(store, plan.keys["train"])
-    anchors = {name: values[name] for name in ("none", "surrogate", "learned", "references") if name in values}
+    anchors = {name: own for name, own in values.items() if name != "model"}
     return _row(plan, "ok", measured=values["model"], anchors=anchors, unmeasured=unmeasured, cost=adapter.cost)
-
-
-def _folders(plan: Plan, store: Store) -> dict[str, Path]:
-    """Returns where each source's pictures lie."""
-    folders = {"model": store.path("generate", plan.keys["generate"]), "none": store.path("base", plan.keys["base"])}
-    if "learned" in plan.keys:
-        folders["learned"] = store.path("generate", plan.keys["learned"])
-    if "surrogate" in plan.keys:
-        folders["surrogate"] = store.path("base", plan.keys["surrogate"])
-    return folders
 
 
 def _fingerprints(plan: Plan) -> dict[str, str]:
@@ -227,6 +235,7 @@ def _row(plan: Plan, status: Literal["ok", "diverged", "failed"], **fields: Any)
         kind=plan.concept.kind,
         protocol=c["protocol"]["name"],
         seed=c["seed"],
+        gate=str(c["gate"]),
         hyperparameters=plan.hyperparameters,
         tuned=plan.tuned,
         fingerprints=_fingerprints(plan),

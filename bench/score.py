@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.derive import Means, derive
+from bench.detector import calibration
 from bench.features import FeatureCache, Judge, Matcher, OpenClip
 from bench.metric import Derived, Features, Metric
 from bench.reader import Reader
@@ -19,27 +20,34 @@ from bench.stats import interval, wilson
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.concept import Concept
-    from bench.grid import Cell, PromptGrid
+    from bench.grid import Cell
+    from bench.sides import Probe
 
 Encoders = dict[str, Judge]
 
 
 def score(
-    grid: PromptGrid, folders: dict[str, Path], concept: Concept, encoders: Encoders,
-    metrics: Sequence[Metric | Derived], cache: FeatureCache,
-) -> pd.DataFrame:  # fmt: skip
+    probe: Probe, main: Probe, encoders: Encoders, metrics: Sequence[Metric | Derived], cache: FeatureCache
+) -> pd.DataFrame:
     """Scores pictures of several sources: the customized `model`'s, and those of the anchors.
 
     A prompt that asks for one part of a composite concept is compared with that part's references.
+
+    Args:
+        probe: what is scored.
+        main: the run's own grid, whose pictures of the untouched model detectors are calibrated on.
+        encoders: the judges.
+        metrics: those that are not for the probe's concept or channels are passed over.
+        cache: of features.
 
     Returns:
         Columns source, metric, channel, prompt, seed, value.
     """
     import pandas as pd
 
+    grid, folders, concept = probe.grid, probe.folders, probe.concept
     lines: list[dict[str, Any]] = []
-    single = [m for m in metrics if isinstance(m, Metric)]
+    single = [m for m in metrics if isinstance(m, Metric) and m.serves(concept.scored_as)]
     for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
@@ -57,10 +65,10 @@ def score(
                 if source != "surrogate" or asked[0].prompt.surrogate
             }
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
-            negatives = _negatives(encoder, grid, folders["none"], cache) if any(m.gate for m in wanted) else None
-            of_prompt = np.array([c.prompt.index for c in asked], np.float32)
+            bank = calibration(encoder, probe, main, cache) if any(m.gate for m in wanted) else None
+            prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():
-                whole = replace(features, prompts=of_prompt, negatives=negatives)
+                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank)
                 for m in wanted:
                     lines += _lines(m, whole, source, channel, asked)
     return pd.DataFrame(lines, columns=COLUMNS)
@@ -82,17 +90,6 @@ def _lines(m: Metric, features: Features, source: str, channel: str, cells: Sequ
         named | {"prompt": c.prompt.index, "seed": c.seed, "value": float(v), "reason": ""}
         for c, v in zip(cells, values, strict=True)
     ]
-
-
-def _negatives(encoder: Judge, grid: PromptGrid, base: Path, cache: FeatureCache) -> Any:
-    """Returns the untouched model's pictures of the class, in the concept's scenes and in all art styles: what is
-    near to the concept and is not it.
-    """
-    if isinstance(encoder, Matcher):
-        return None
-    return cache.images(
-        encoder, [base / f"{c.key}.png" for c in grid.cells if c.prompt.channel in ("concept", "class")]
-    )
 
 
 def look(
@@ -174,14 +171,14 @@ def summarize(
             out.setdefault(str(source), {})[name] = _value(m, mean, low, high, len(part), encoders[m.needs].name)
     means = Means(table)
     for d in (m for m in metrics if isinstance(m, Derived)):
-        of = [k for k in metrics if isinstance(k, Metric) and k.name in d.of]
-        judges = " and ".join(dict.fromkeys(encoders[k.needs].name for k in of))
         for channel in d.channels:
             found = derive(d, means, channel)
             if isinstance(found, str):
                 unmeasured |= {d.value_name(channel): found} if found else {}
             else:
-                out.setdefault("model", {})[d.value_name(channel)] = _value(d, *found, judges)
+                read = [k for k in metrics if isinstance(k, Metric) and k.name in found.read]
+                judges = " and ".join(dict.fromkeys(encoders[k.needs].name for k in read))
+                out.setdefault("model", {})[d.value_name(channel)] = _value(d, *found[:4], judges)
     return out, unmeasured
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import Features, metric
+from bench.metric import ASKED, Features, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -36,13 +36,13 @@ def recognized(features: Features) -> Array:
     group="erasure",
     better="lower",
     needs="reader",
-    channels=("concept", "part", "alias", "compose"),
+    channels=ASKED,
     plain="concept",
     kinds=("erase",),
     binary=True,
 )
 def detected(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture asked for by the erased name still shows it; `/alias` by
-    its other names, `/compose` with a colour and an accessory beside it.
+    its other names, `/compose` with a colour and an accessory beside it, the others by an attack (bench/attacks).
     """
     return _found(features)

@@ -10,9 +10,10 @@ import pytest
 
 from bench.derive import Means
 from bench.derive import derive as derive_from
-from bench.metric import Derived, Features
+from bench.metric import Bank, Derived, Features
 from bench.stats import drawn_means, interval, wilson
-from metrics.leakage import concept_leakage, concept_rate, erosion, leakage, measurable
+from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, worst_leakage
+from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
 from metrics.novelty import alteration, copy_rate, diversity
 
 PROMPTS, SEEDS = 8, 5
@@ -52,10 +53,11 @@ def test_leakage_is_one_for_the_untouched_model_and_nothing_for_the_surrogate() 
 
 def test_leakage_is_the_stated_share() -> None:
     model, base, floor = some(0.4, 2), some(0.9, 0), some(0.1, 1)
-    value, low, high, n = derive(leakage, erased(model, base, floor), "concept")  # type: ignore[misc]
+    value, low, high, n, read = derive(leakage, erased(model, base, floor), "concept")  # type: ignore[misc]
     assert value == pytest.approx((model.mean() - floor.mean()) / (base.mean() - floor.mean()))
     assert low < value < high
     assert n == PROMPTS * SEEDS
+    assert read == ("detected",)
 
 
 def test_a_detector_wrong_for_all_alike_cancels_out() -> None:
@@ -75,6 +77,49 @@ def test_what_the_untouched_model_does_not_draw_cannot_be_erased() -> None:
 def test_a_share_of_next_to_nothing_is_not_measured() -> None:
     base = np.full((PROMPTS, SEEDS), 0.6)
     assert "too near to nothing" in derive(leakage, erased(0.6, base, base), "concept")  # type: ignore[operator]
+
+
+def asked(**rates: Any) -> pd.DataFrame:
+    """Shares found of (channel → model, none, surrogate or control)."""
+    return table({("detected", source, channel): v for channel, by in rates.items() for source, v in by.items()})
+
+
+def test_an_inversion_counts_where_it_does_not_bring_back_the_unknown_too() -> None:
+    found = asked(inversion={"model": 0.8, "none": 1.0})
+    unknown = table({("concept_rate", "model", "novelty"): 0.2, ("concept_rate", "none", "novelty"): 0.3})
+    value = derive(leakage, pd.concat([found, unknown]), "inversion")
+    assert value[0] == pytest.approx((0.8 - 0.2) / (1.0 - 0.2))
+    assert value[4] == ("concept_rate", "detected")  # type: ignore[misc]
+    known = table({("concept_rate", "model", "novelty"): 0.7})
+    assert "never knew" in derive(leakage, pd.concat([found, known]), "inversion")  # type: ignore[operator]
+
+
+def test_the_worst_channel_that_can_be_measured_counts() -> None:
+    rates = {"concept": {"model": 0.1, "none": 1.0, "surrogate": 0.0},
+             "alias": {"model": 0.7, "none": 0.9, "surrogate": 0.2},
+             "words": {"model": 0.2, "none": 0.2, "surrogate": 0.0}}  # fmt: skip
+    found = asked(**rates)
+    assert derive(worst_leakage, found, "concept")[0] == pytest.approx(0.5 / 0.7)  # words: too rare to be measured
+    kept = table(
+        {("recognized", s, c): v for c in ("neighbour", "unrelated") for s, v in (("model", 0.4), ("none", 0.8))}
+    )
+    parts = [1 - 0.1, 1 - 0.5 / 0.7, 0.5, 0.5]
+    assert derive(erasure_score, pd.concat([found, kept]), "concept")[0] == pytest.approx(4 / sum(1 / p for p in parts))
+    assert "none of its channels" in derive(
+        worst_leakage, asked(concept={"model": 0, "none": 0.2, "surrogate": 0}), "concept"
+    )  # type: ignore[operator]
+
+
+def test_detectors_disagree_by_the_difference_of_their_leakages() -> None:
+    one = asked(alias={"model": 0.2, "none": 1.0, "surrogate": 0.0})
+    other = table({("resembles", s, "alias"): v for s, v in (("model", 0.7), ("none", 1.0), ("surrogate", 0.0))})
+    assert derive(disagreement, pd.concat([one, other]), "alias")[0] == pytest.approx(0.5)
+    assert derive(disagreement, one, "alias") == ""  # the other was not measured
+
+
+def test_a_prefix_gains_what_a_drawn_one_does_not_bring() -> None:
+    found = asked(prefix={"model": 0.9, "none": 1.0, "control": 0.25, "surrogate": 0.0})
+    assert derive(prefix_gain, found, "prefix")[0] == pytest.approx(0.65)
 
 
 def learned(on_class: Any, on_concept: Any = 1.0) -> pd.DataFrame:
@@ -115,7 +160,9 @@ def _features(image: Any, references: Any, negatives: Any = None, prompts: Any =
         for x in (image, references, negatives)
     ]
     assert unit[0] is not None and unit[1] is not None
-    return Features(unit[0], unit[0], None, unit[1], prompts=prompts, negatives=unit[2])
+    nobody = np.zeros((0, 8), np.float32)
+    bank = None if unit[2] is None else Bank(nobody, unit[2], np.zeros(0), np.zeros(len(unit[2])))
+    return Features(unit[0], unit[0], None, unit[1], prompts=prompts, bank=bank)
 
 
 def test_the_detector_lets_one_in_twenty_of_the_class_through() -> None:

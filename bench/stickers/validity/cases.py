@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.metric import Metric
 
-SEED = 990_003
+SEED, KNOWN = 990_003, 10  # of the scenes; how many subjects are taken for erased ones
 # Variant → its grade, the higher the better. AUC is of `right` against the variants in WRONG.
 LEVELS: dict[str, dict[str, int]] = {
     "fidelity": {"right": 3, "wrong colour": 2, "other artwork": 1, "other class": 0},
@@ -28,6 +28,7 @@ LEVELS: dict[str, dict[str, int]] = {
     "preservation": {"right": 5, "1 wrong": 4, "2 wrong": 3, "3 wrong": 2, "4 wrong": 1, "all wrong": 0},
     "detection": {"right": 1, "wrong subject": 0},
     "copying": {"right": 1, "copied reference": 0},
+    "likeness": {"right": 1, "wrong subject": 0},
 }
 WRONG = {
     "fidelity": ["other artwork", "other class"],
@@ -35,6 +36,7 @@ WRONG = {
     "preservation": ["1 wrong"],
     "detection": ["wrong subject"],
     "copying": ["copied reference"],
+    "likeness": ["wrong subject"],
 }
 # Failures every metric is shown, whatever it grades; how often it prefers the right picture is the figure.
 FAILURES = ["wrong subject", "wrong style", "wrong colour", "missing accessory", "wrong scene", "copied reference",
@@ -138,8 +140,31 @@ def concepts(count: int) -> list[Item]:
     return items
 
 
+def erased(count: int) -> list[Item]:
+    """Returns items for detectors of what was erased: known subjects, each beside the one that comes next to it;
+    `references` show the subject, `other artwork` what is not it.
+    """
+    rng, items, subjects = np.random.default_rng(SEED + 2), [], names("subject")
+    for subject in [str(s) for s in rng.choice(subjects, KNOWN, replace=False)]:
+        stranger = _other(subject, "subject", rng)
+        references = [render(replace(sample_scene(rng), subject=subject)) for _ in range(2 * KNOWN)]
+        for _ in range(count):
+            scene = replace(sample_scene(rng), subject=subject)
+            other, apart = replace(scene, subject=stranger), replace(sample_scene(rng), subject=stranger)
+            items.append(Item(caption(scene), {
+                "right": render(scene.jittered(rng)),
+                "wrong subject": render(other.jittered(rng)),
+                "other artwork": render(apart.jittered(rng)),
+                "blank": _blank(),
+                "noise": _noise(rng),
+            }, references))  # fmt: skip
+    return items
+
+
 def group_of(metric: Metric) -> str:
     """Returns which cases a metric is checked on: a reader's by what is in the picture, others by their group."""
+    if metric.kinds == ("erase",) and metric.gate:
+        return "likeness"
     if metric.needs in ("reader", "pixels"):
         return "detection" if metric.needs == "reader" else "copying"
     return "preservation" if metric.group == "erasure" else metric.group
@@ -147,4 +172,6 @@ def group_of(metric: Metric) -> str:
 
 def of_group(group: str, count: int) -> list[Item]:
     """Returns the items on which a group of metrics is checked, about `count` of them."""
+    if group == "likeness":
+        return erased(max(1, count // KNOWN))
     return concepts(max(1, count // len(world()["personal"]))) if group in ("fidelity", "copying") else prompts(count)

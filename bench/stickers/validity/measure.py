@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import Features, Metric
+from bench.metric import Bank, Features, Metric
 from bench.stickers.judges import area
 from bench.stickers.validity.broken import reads
 from bench.stickers.validity.cases import FAILURES, LEVELS, WRONG, Item, group_of
@@ -72,9 +72,21 @@ class Looks:
         around, image = self._around[key], _in_batches(judge.images, pictures)
         text, base = around.text, image if around.base is None else around.base
         return [
-            Features(image[rows], base[rows], None if text is None else text[rows], real, negatives=others)
+            Features(
+                image[rows],
+                base[rows],
+                None if text is None else text[rows],
+                real,
+                seeds=np.arange(len(rows)),
+                bank=_bank(real, others),
+            )
             for rows, real, others in around.concepts
         ] or [Features(image, base, text, none)]
+
+
+def _bank(real: Array, others: Array) -> Bank:
+    """Returns what a detector is calibrated on, no picture of the same seed as another."""
+    return Bank(real, others, -1 - np.arange(len(real)), -1 - len(real) - np.arange(len(others)))
 
 
 @dataclass(frozen=True)

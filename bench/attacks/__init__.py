@@ -1,0 +1,1 @@
+"""Attacks on an erasure: what brings back what was erased, each with a control that costs as much."""

@@ -1,0 +1,47 @@
+"""Which attacks a run makes, and the keys of what they leave. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.concept import Concept
+from bench.errors import BenchError
+from bench.names import code_of, libraries
+from bench.store import key_of
+
+TEMPLATES = "attack_templates"  # of the dataset
+
+
+def attack_keys(
+    config: dict[str, Any], concept: Concept, novel: Concept | None, templates: dict[str, Any], weights: str, train: str
+) -> dict[str, str]:
+    """Returns attack → key, and `ATTACK-base` → key of what it makes on the untouched model, for all runs.
+
+    Only a concept that was erased by its name is attacked.
+
+    Raises:
+        BenchError: the dataset lacks what an attack needs.
+    """
+    wanted = config["protocol"]["attacks"] or {}
+    if concept.kind != "erase" or not wanted:
+        return {}
+    if TEMPLATES not in templates:
+        raise BenchError(f"protocol.attacks: the dataset's prompts.yaml has no {TEMPLATES!r}")
+    if "inversion" in wanted and novel is None:
+        raise BenchError("protocol.attacks.inversion: dataset.novel must name a concept that the model does not know")
+    keys = {}
+    for name, budget in wanted.items():
+        shared = {
+            "code": code_of("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py", "backbone"),
+            "libraries": libraries(),
+            "attack": name,
+            "budget": budget,
+            "templates": templates[TEMPLATES],
+            "concept": concept.fingerprint(),
+            "novel": novel.fingerprint() if novel and name == "inversion" else "",
+            "model": weights,
+            "sampler": {k: config["model"][k] for k in ("steps", "guidance_scale", "max_sequence_length")},
+        }
+        keys[f"{name}-base"] = key_of(shared)
+        keys[name] = key_of(shared | {"train": train, "gate": config["gate"]})
+    return keys

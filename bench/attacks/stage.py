@@ -1,0 +1,186 @@
+"""The attacks on one erasure: what each finds, and the pictures of every side."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.adapter import Adapter
+from bench.attacks.soft import Attacker, named
+from bench.attacks.words import find, plain_words
+from bench.checkpoint import Checkpoint
+from bench.concept import Concept, fill
+from bench.grid import Cell, Prompt, PromptGrid, surrogates
+from bench.sides import Probe, Side, applied, shoot
+from bench.store import key_of
+from bench.workbench import Workbench
+
+if TYPE_CHECKING:
+    from bench.backbone.base import Backbone
+    from bench.plan import Plan
+    from bench.store import Store
+
+
+class Attacks:
+    """Makes the attacks a plan asks for; each is the same whatever the seed of the training it attacks.
+
+    Args:
+        plan: of the run.
+        store: where all they leave is kept.
+        backbone: makes the model when it is first needed.
+        erased: what the erasing method left.
+    """
+
+    def __init__(self, plan: Plan, store: Store, backbone: Callable[[], Backbone], erased: Adapter) -> None:
+        self.plan, self.store, self.backbone, self.erased = plan, store, backbone, erased
+        self.concept, self.budgets = plan.concept, plan.config["protocol"]["attacks"] or {}
+
+    def probes(self) -> Iterator[Probe]:
+        """Yields each attack's pictures, made where they are missing."""
+        kinds = {"words": self._words, "prefix": self._prefix, "inversion": self._inversion}
+        for name, make in kinds.items():
+            if name in self.plan.keys:
+                yield from make(self.budgets[name])
+
+    # --- the three attacks -----------------------------------------------------------------------
+
+    def _words(self, budget: dict[str, Any]) -> Iterator[Probe]:
+        """Ordinary words in place of the name, found on the untouched text towers; by chance: as many at random."""
+        asked, blanks = self._asked(self.concept.class_phrase), self._asked("{words}")
+        with self._making("words-base", "words") as folder:
+            if folder:
+                pairs = list(zip(blanks, asked, strict=True))
+                found, random = find(self.backbone(), pairs, self._names(), budget["length"], _generator("words"))
+                (folder / "words.json").write_text(json.dumps({"found": found, "random": random}))
+        kept = json.loads((self._kept("words-base", "words") / "words.json").read_text())
+        made, chance = (
+            [b.replace("{words}", w) for b, w in zip(blanks, kept[k], strict=True)] for k in ("found", "random")
+        )
+        grid = _grid("words", budget["seeds"], made, asked, chance)
+        sides = [self._side("model", "words", grid, [self.erased]), self._side("none", "words-base", grid)]
+        yield self._shot(grid, self.concept, [*sides, self._chance("words-base", grid)])
+
+    def _prefix(self, budget: dict[str, Any]) -> Iterator[Probe]:
+        """Free vectors before the name; `control`: the best of as many random words before it."""
+        words = " ".join(named(budget["length"]))
+        with self._making("prefix", "prefix") as folder:
+            if folder:
+                with self._attacker(folder, self.concept, [self.erased], budget, lambda c: f"{words} {c}") as attacker:
+                    tries = self._guesses(budget)
+                    attacker.best_of(tries).save(folder / "control")
+                    attacker.learn(tries[0], budget["steps"], budget["lr"]).save(folder / "found")
+        found, control = (Adapter.load(self._kept("prefix", "prefix") / n) for n in ("found", "control"))
+        asked = self._asked(self.concept.class_phrase)
+        grid = _grid(
+            "prefix", budget["seeds"], [f"{words} {a}" for a in asked], asked, self._asked(self.concept.surrogate)
+        )
+        sides = [self._side("model", "prefix", grid, [self.erased, found]),
+                 self._side("control", "prefix", grid, [self.erased, control]),
+                 self._side("none", "prefix-base", grid, complete=False)]  # fmt: skip
+        yield self._shot(grid, self.concept, [*sides, self._chance("prefix-base", grid)])
+
+    def _inversion(self, budget: dict[str, Any]) -> Iterator[Probe]:
+        """One free vector in the name's place; `novelty`: the same for a thing the untouched model does not know."""
+        for channel, concept in (("inversion", self.concept), ("novelty", self.plan.novel)):
+            if concept is None:
+                continue
+            (word,) = named(1)
+            asked, made = (self._asked(noun, concept) for noun in (concept.class_phrase, word))
+            grid = _grid(channel, budget["seeds"], made, asked, [""] * len(asked))
+            ours = self._inverted("inversion", channel, concept, [self.erased], budget)
+            theirs = self._inverted("inversion-base", channel, concept, [], budget)
+            sides = [self._side("model", "inversion", grid, [self.erased, ours]),
+                     self._side("none", "inversion-base", grid, [theirs]),
+                     self._side("plain", "inversion-base", grid, complete=False)]  # fmt: skip
+            yield self._shot(grid, concept, sides)
+
+    def _inverted(
+        self, name: str, channel: str, concept: Concept, on: Sequence[Adapter], budget: dict[str, Any]
+    ) -> Adapter:
+        """Returns the word that stands for a concept's references on a model; it starts from what is left beside it."""
+        (word,) = named(1)
+        noun = re.compile(rf"\b{re.escape(concept.class_phrase)}\b")
+        with self._making(name, channel) as folder:
+            if folder:
+                with self._attacker(folder, concept, on, budget, lambda c: noun.sub(word, c, count=1)) as attacker:
+                    start = concept.surrogate or concept.class_phrase
+                    attacker.learn([start], budget["steps"], budget["lr"]).save(folder)
+        return Adapter.load(self._kept(name, channel))
+
+    # --- what they share -------------------------------------------------------------------------
+
+    def _asked(self, noun: str, concept: Concept | None = None) -> list[str]:
+        return [fill(t, noun, (concept or self.concept).medium) for t in self.plan.attacked]
+
+    def _names(self) -> list[str]:
+        return [self.concept.class_phrase, *self.concept.aliases]
+
+    def _guesses(self, budget: dict[str, Any]) -> list[list[str]]:
+        """Returns lists of random words, one for every step of the attack."""
+        generator = _generator("control")
+        known = plain_words(self.backbone(), self._names(), generator)
+        drawn = torch.randint(len(known), (budget["steps"], budget["length"]), generator=generator).tolist()
+        return [[known[i] for i in some] for some in drawn]
+
+    @contextmanager
+    def _attacker(
+        self, folder: Path, concept: Concept, on: Sequence[Adapter], budget: dict[str, Any], asked: Callable[[str], str]
+    ) -> Iterator[Attacker]:
+        checkpoint = Checkpoint(folder.with_name(f"{folder.name}.checkpoints"))
+        with applied(self.backbone(), on) as names:
+            bench = Workbench(self.backbone(), concept, 0, self.plan.config["model"], checkpoint)
+            prompts = [asked(r.base) for r in concept.references]
+            yield Attacker(bench, prompts, names, self.plan.config["gate"], budget["batch_size"])
+        checkpoint.discard()
+
+    @contextmanager
+    def _making(self, name: str, of: str) -> Iterator[Path | None]:
+        """Opens the folder of what an attack finds, or gives nothing where that is there."""
+        key = self._key(name, of)
+        if self.store.has("attack", key):
+            yield None
+            return
+        with self.store.make("attack", key, {"attack": of}) as folder:
+            yield folder
+
+    def _kept(self, name: str, of: str) -> Path:
+        return self.store.path("attack", self._key(name, of))
+
+    def _key(self, name: str, of: str) -> str:
+        return key_of({"attack": self.plan.keys[name], "of": of})
+
+    def _side(
+        self, source: str, name: str, grid: PromptGrid, adapters: Sequence[Adapter] = (), *, complete: bool = True
+    ) -> Side:
+        """Returns a side of an attack; gates and guidance are the erasing method's."""
+        channel, ours = grid.cells[0].prompt.channel, not name.endswith("-base")
+        rules = {"gate": self.plan.config["gate"], "consistency_scale": self.erased.consistency_scale} if ours else {}
+        return Side(
+            source, "generate" if ours else "base", self._key(name, f"{channel} {source}"), grid, complete,
+            f"attack by {channel}, {source}", adapters, rules,
+        )  # fmt: skip
+
+    def _chance(self, name: str, grid: PromptGrid) -> Side:
+        return self._side("surrogate", name, surrogates(grid))
+
+    def _shot(self, grid: PromptGrid, concept: Concept, sides: Sequence[Side]) -> Probe:
+        return Probe(grid, {s.source: shoot(s, self.plan, self.store, self.backbone) for s in sides}, concept)
+
+
+def _grid(channel: str, seeds: int, made: Sequence[str], asked: Sequence[str], chance: Sequence[str]) -> PromptGrid:
+    """Returns the cells of an attack: what it asks, what its pictures are judged against, and what chance asks."""
+    prompts = [
+        Prompt(channel=channel, index=i, complete=m, base=a, surrogate=c)
+        for i, (m, a, c) in enumerate(zip(made, asked, chance, strict=True))
+    ]
+    return PromptGrid(cells=[Cell(prompt=p, seed=s) for p in prompts for s in range(seeds)])
+
+
+def _generator(name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(sum(map(ord, name)))
