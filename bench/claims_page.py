@@ -7,24 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import papers
-from bench.claims import FEWEST, Board, Claims, Verdict, judge, load
+from bench.claims import FEWEST, Board, Claims, Verdict, Word, judge, load
 from bench.leaderboard import read
 from bench.row import Row
 from bench.store import write_text
 
-WORDS = ("reproduced", "not reproduced", "undecided", "not measured")
+WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "not measured")
 HEAD = """# Claims
 
-Written by `python -m bench leaderboard` from `claims/*.yaml` and the boards' rows. **A verdict is about this track.** The
-embedded world's small models and pictures are not the papers' models and data, values were found by a small search, and
-no metric here is a paper's own: *not reproduced* says that a claim does not hold here, not that a paper is wrong. What
-the papers report stands apart, in [papers](papers/README.md); what the runs taught beyond it, in [FINDINGS.md](FINDINGS.md).
+Written by `python -m bench leaderboard` from `claims/*.yaml` and the boards' rows. **A verdict is about this track.**
+The embedded world's small models and pictures are not the papers' models and data, values were found by a small search,
+and no metric here is a paper's own: *not reproduced* says that a claim does not hold here, not that a paper is wrong.
+What the papers report stands apart, in [papers](papers/README.md); what else the runs taught, in
+[FINDINGS.md](FINDINGS.md).
 
 Each claim is one method against another in one value. The two are paired by concept and training seed; their difference
 (first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds. **Reproduced**: the interval lies
-wholly on the claimed side. **Not reproduced**: wholly on the other. **Undecided**: it contains 0, or there are fewer than
-{fewest} concepts. An interval of four concepts and two seeds covers in 88 of 100 simulated cases, not in 95, so read it with
-the count of concepts on the claimed side; and of many claims looked at one by one, some fall out by chance.
+wholly on the claimed side. **Not reproduced**: wholly on the other. **Undecided**: it contains 0, or there are fewer
+than {fewest} concepts. An interval of four concepts and two seeds covers in 88 of 100 simulated cases, not in 95, so
+read it with the count of concepts on the claimed side; and of many claims looked at one by one, some fall out by
+chance.
 
 Bases: *reported*, a table's figures; *said*, the paper's words; *expected*, what follows from the method, though nobody
 reported it. How sure the source is follows it ([the marks](papers/README.md)).

@@ -14,10 +14,10 @@ Sure = Literal["paper", "code", "readme", "second hand", "memory"]
 ARROWS = {"higher": " ↑", "lower": " ↓", "zero": " →0", "neither": ""}
 HEAD = """# What papers report
 
-Written by `python -m bench leaderboard` from the files beside it. **Everything on this page is *reported***: copied from
-papers and repositories, on their models, data, prompts and judges, and measured by nobody here. What is measured here
-stands in the boards; the two are never in one table, and a figure of one paper is not comparable with another's. Where
-our rows speak to a paper's claim: [CLAIMS.md](../CLAIMS.md).
+Written by `python -m bench leaderboard` from the files beside it. **Everything on this page is *reported***: copied
+from papers and repositories, on their models, data, prompts and judges, and measured by nobody here. What is measured
+here stands in the boards; the two are never in one table, and a figure of one paper is not comparable with another's.
+Where our rows speak to a paper's claim: [CLAIMS.md](../CLAIMS.md).
 
 How sure a value is, and how it was come by:
 
@@ -67,7 +67,7 @@ class Table(Strict):
     def _as_wide_as_its_columns(self) -> Table:
         for method, cells in self.values.items():
             if len(cells) != len(self.columns):
-                raise ValueError(f"{method!r} has {len(cells)} values; {len(self.columns)}, one a column, would be right")
+                raise ValueError(f"{method!r} has {len(cells)} values; one a column, {len(self.columns)}, would be right")
         return self
 
 
@@ -123,8 +123,8 @@ def render(papers: list[Paper]) -> str:
 def _paper(paper: Paper) -> str:
     link = f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else ""
     about = ", ".join(s for s in (paper.title, paper.venue, link) if s)
-    parts = [f"\n## {paper.name}\n", *(f"\n{s}\n" for s in (about, paper.note) if s), *(_table(t) for t in paper.tables)]
-    return "".join(parts)
+    said = "".join(f"\n{s}\n" for s in (about, paper.note) if s)
+    return f"\n## {paper.name}\n{said}" + "".join(_table(t) for t in paper.tables)
 
 
 def _table(table: Table) -> str:
