@@ -67,7 +67,7 @@ class Table(Strict):
     def _as_wide_as_its_columns(self) -> Table:
         for method, cells in self.values.items():
             if len(cells) != len(self.columns):
-                raise ValueError(f"{method!r} has {len(cells)} values; one a column, {len(self.columns)}, would be right")
+                raise ValueError(f"{method!r} has {len(cells)} values; {len(self.columns)} would be right")
         return self
 
 

@@ -35,6 +35,8 @@ def read(path: Path) -> tuple[Row | None, list[str]]:
         return Row.model_validate_json(text, strict=True), []
     except ValidationError as error:
         found = error.errors()
+    if found[0]["type"] == "json_invalid":  # half a character, or nested deeper than pydantic reads
+        raise BenchError(f"{path}: not JSON: {found[0]['msg']}")
     lines = [f"{path}: {place(e['loc'])}={shown(e['input'])}: {e['msg']}" for e in found[:SHOWN]]
     more = len(found) - SHOWN
     return None, lines + ([f"{path}: and {more} more fields are wrong"] if more > 0 else [])

@@ -81,8 +81,8 @@ def _twice(rows: dict[Path, Row]) -> Iterator[str]:
         seen.setdefault(key, path)
         if (train := row.fingerprints.get("train")) is not None:
             concept, seed, first = trained.setdefault((row.model, train), (row.concept, row.seed, path))
-            if (concept, seed) != (row.concept, row.seed):
-                yield f"{path}: fingerprints.train={train}: of {concept}, seed {seed} in {first}; its own would be right"
+            if (row.concept, row.seed) != (concept, seed):
+                yield f"{path}: fingerprints.train={train}: as {concept}, seed {seed}, {first}; its own would be right"
 
 
 def _at_odds(rows: dict[Path, Row]) -> Iterator[str]:
