@@ -116,6 +116,13 @@ def test_protocols_and_datasets_are_judged_apart() -> None:
     ]  # fmt: skip
 
 
+def test_one_board_that_measured_it_is_enough_and_none_is_said_once() -> None:
+    here = {("d", "m", "subject", p): [_row("a", "cat", 0, 0.5)] for p in ("full", "quick")}
+    assert [v.word for v in judge(Claim(**SAID), "m", here)] == ["not measured"]
+    here["d", "m", "subject", "quick"] = _rows([0.02, 0.03, 0.04, 0.05])
+    assert [v.word for v in judge(Claim(**SAID), "m", here)] == ["reproduced"]
+
+
 def test_the_order_of_the_rows_changes_nothing() -> None:
     rows = _rows([0.02, -0.03, 0.04, 0.05])
     assert _judge(rows) == _judge(rows[::-1])

@@ -39,6 +39,7 @@ WRONG = {
     "unknown field": ({}, {"url": "x"}, "url"),
     "unknown field of a table": ({"n": 3}, {}, "tables.0.n"),
     "a number in words": ({"values": {"A": ["high", 1.0]}}, {}, "tables.0.values.A.0"),
+    "a number in quotes": ({"values": {"A": ["0.7", 1.0]}}, {}, "tables.0.values.A.0"),
     "no number": ({"values": {"A": [float("nan"), 1.0]}}, {}, "tables.0.values.A.0"),
     "a value too few": ({"values": {"A": [0.7]}}, {}, "'A' has 1 values; 2"),
     "how sure": ({"sure": "certain"}, {}, "tables.0.sure"),

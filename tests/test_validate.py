@@ -76,6 +76,7 @@ RUN_IT = "$(touch ran) `touch ran`"
 FIELDS: dict[str, tuple[Callable[[Said], None], str]] = {
     "another schema": (_set("schema_version", 2), "schema_version=2: 1"),
     "a schema in words": (_set("schema_version", "1"), "schema_version='1'"),
+    "a schema that is true": (_set("schema_version", True), "schema_version=True"),
     "no schema": (_drop("schema_version"), "schema_version="),
     "an unknown field": (_set("score", 1.0), "score=1.0"),
     "a field is missing": (_drop("concept"), "concept="),
@@ -104,6 +105,7 @@ FIELDS: dict[str, tuple[Callable[[Said], None], str]] = {
     ),
     "no pictures": (_set("measured>dino>n", 0), "measured.dino.n=0"),
     "a half picture": (_set("measured>dino>n", 1.5), "measured.dino.n=1.5"),
+    "a version below 1": (_set("measured>dino>version", 0), "measured.dino.version=0"),
     "no judge": (_set("measured>dino>checkpoint", " "), "measured.dino.checkpoint"),
     "an unknown direction": (_set("measured>dino>better", "greater"), "measured.dino.better='greater'"),
     "a bare number": (_set("measured>dino", 0.9), "measured.dino=0.9"),
