@@ -129,6 +129,14 @@ FIELDS: dict[str, tuple[Callable[[Said], None], str]] = {
         _both(_set("status", "diverged"), _set("measured", {})),
         "reason: a row that is diverged says why",
     ),
+    "unmeasurable with values": (
+        _both(_set("status", "unmeasurable"), _set("reason", "gated away")),
+        "measured: a row that is unmeasurable has no values",
+    ),
+    "unmeasurable without a reason": (
+        _both(_set("status", "unmeasurable"), _set("measured", {})),
+        "reason: a row that is unmeasurable says why",
+    ),
     "measured and not": (_set("unmeasured", {"dino": "why"}), "unmeasured.dino"),
     "not measured for no reason": (_set("unmeasured", {"clip_t": ""}), "unmeasured.clip_t"),
     "a cost below 0": (_set("cost>seconds", -1.0), "cost.seconds=-1.0"),
