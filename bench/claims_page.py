@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import papers
@@ -36,8 +36,12 @@ reported it. How sure the source is follows it ([the marks](papers/README.md)).
 COLUMNS = ["claim", "verdict", "difference", "means", "on its side", "looked at", "source"]
 
 
-def write(out: Path) -> list[Path]:
+def write(out: Path, rows: Iterable[Row] | None = None) -> list[Path]:
     """Renders `papers/README.md` and `CLAIMS.md` under `out`, where there is data for them. Returns what it wrote.
+
+    Args:
+        out: the folder of the boards.
+        rows: the rows of all boards, where they are read already.
 
     Raises:
         BenchError: a field of a data file is wrong; nothing is written.
@@ -46,18 +50,23 @@ def write(out: Path) -> list[Path]:
     if (out / "papers").is_dir():
         pages[out / "papers" / "README.md"] = papers.render(papers.load(out / "papers"))
     if (out / "claims").is_dir():
-        pages[out / "CLAIMS.md"] = render(load(out / "claims"), boards(out))
+        pages[out / "CLAIMS.md"] = render(load(out / "claims"), boards(stored(out) if rows is None else rows))
     for path, text in pages.items():
         write_text(path, text)
     return list(pages)
 
 
-def boards(out: Path) -> dict[Board, list[Row]]:
-    """Returns the rows under `out` by dataset, model, task and protocol, in order."""
-    found: dict[Board, list[Row]] = defaultdict(list)
+def stored(out: Path) -> Iterator[Row]:
+    """Yields the rows of every board under `out`, in order."""
     for folder in sorted(p.parent for p in out.glob("*/rows")):
-        for row in read(folder):
-            found[row.dataset, row.model, row.kind, row.protocol].append(row)
+        yield from read(folder)
+
+
+def boards(rows: Iterable[Row]) -> dict[Board, list[Row]]:
+    """Returns rows by dataset, model, task and protocol, in order."""
+    found: dict[Board, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.dataset, row.model, row.kind, row.protocol].append(row)
     return dict(sorted(found.items()))
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from bench.claims import FEWEST, Claim, Verdict, judge, load
-from bench.claims_page import boards, render, write
+from bench.claims_page import boards, render, stored, write
 from bench.errors import BenchError
 from bench.metric import Derived, Metric
 from bench.row import Row, Value
@@ -166,6 +166,12 @@ def test_a_wrong_file_writes_nothing_and_no_file_is_no_error(tmp_path: Path) -> 
     assert list(tmp_path.rglob("*.md")) == []
 
 
+def test_rows_read_already_are_not_read_again(tmp_path: Path) -> None:
+    _file(tmp_path / "claims")
+    assert write(tmp_path, _rows([0.02, 0.03, 0.04, 0.05])) == [tmp_path / "CLAIMS.md"]
+    assert "| **reproduced** |" in (tmp_path / "CLAIMS.md").read_text(encoding="utf-8")
+
+
 def test_the_page_gives_figures_and_says_what_nobody_measured(tmp_path: Path) -> None:
     _file(tmp_path / "claims", note="on another track")
     _file(tmp_path / "claims", "y", id="c-b", method="c", says="c beats b")
@@ -180,7 +186,7 @@ def test_the_page_gives_figures_and_says_what_nobody_measured(tmp_path: Path) ->
 
 def test_the_committed_page_is_of_its_rows(root: Path) -> None:
     out = root / "leaderboards"
-    assert (out / "CLAIMS.md").read_text(encoding="utf-8") == render(load(out / "claims"), boards(out))
+    assert (out / "CLAIMS.md").read_text(encoding="utf-8") == render(load(out / "claims"), boards(stored(out)))
 
 
 def test_committed_claims_name_what_there_is(root: Path) -> None:
