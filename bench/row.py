@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
+Status = Literal["ok", "diverged", "failed", "unmeasurable"]  # the last: no metric asked for could be measured
 
 
 class Value(BaseModel):
@@ -39,7 +40,7 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     schema_version: int = SCHEMA
-    status: Literal["ok", "diverged", "failed"]
+    status: Status
     reason: str = ""
     method: str
     model: str

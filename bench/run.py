@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.backbone.files import fingerprint
 from bench.errors import BenchError, Diverged
@@ -18,7 +18,7 @@ from bench.grid import surrogates
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
-from bench.row import Row
+from bench.row import Row, Status
 from bench.store import DONE, Store, write_text
 from bench.training import beneath, instantiate, load_adapter, train
 
@@ -216,6 +216,9 @@ def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     values, unmeasured = score.summarize(table, wanted, encoders)
     adapter = load_adapter(store, plan.keys["train"])
     anchors = {name: own for name, own in values.items() if name != "model"}
+    if "model" not in values:
+        reason = "; ".join(f"{name}: {why}" for name, why in unmeasured.items()) or "no metric is for these channels"
+        return _row(plan, "unmeasurable", reason=reason, anchors=anchors, unmeasured=unmeasured, cost=adapter.cost)
     return _row(plan, "ok", measured=values["model"], anchors=anchors, unmeasured=unmeasured, cost=adapter.cost)
 
 
@@ -223,7 +226,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     return plan.keys | {"concept_content": plan.concept.fingerprint()[:16]}
 
 
-def _row(plan: Plan, status: Literal["ok", "diverged", "failed"], **fields: Any) -> Row:
+def _row(plan: Plan, status: Status, **fields: Any) -> Row:
     c = plan.config
     made = {"command": f"python -m bench {shlex.join(c['_given'])}", "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     return Row(

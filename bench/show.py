@@ -52,8 +52,8 @@ def values_used(row: Row, plan: Plan) -> str:
 def verdict(row: Row) -> str:
     """Returns what a run came to, in one plain sentence without its full stop."""
     if row.status != "ok":
-        what = "Training diverged" if row.status == "diverged" else "The run failed"
-        return f"{what}: {row.reason or 'no reason was kept'}"
+        what = {"diverged": "Training diverged", "unmeasurable": "Nothing could be measured"}
+        return f"{what.get(row.status, 'The run failed')}: {row.reason or 'no reason was kept'}"
     groups = grouped(row)
     heads = [groups[g][0] for g in GROUPS[:3] if g in groups]
     parts = [_moved(row, name) for name in heads]

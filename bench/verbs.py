@@ -143,6 +143,7 @@ def leaderboard(args: list[str]) -> int:
     options = parser.parse_args(args)
     import sys
 
+    from bench.claims_page import write
     from bench.leaderboard import collect, update
 
     missing = [p for p in options.runs if not p.is_dir()]
@@ -150,7 +151,25 @@ def leaderboard(args: list[str]) -> int:
         raise BenchError(f"{missing[0]}: no such folder; one with runs in it would be right")
     for folder in update(options.out, collect(options.runs)):
         sys.stdout.write(f"{folder / 'README.md'}\n")
+    for page in write(options.out):
+        sys.stdout.write(f"{page}\n")
     return 0
+
+
+def validate(args: list[str]) -> int:
+    """Checks row files: every field, the names, and that no row stands twice or under another's name."""
+    parser = argparse.ArgumentParser("python -m bench validate", description=validate.__doc__)
+    parser.add_argument("rows", nargs="+", type=Path, help="row files, or folders of runs or boards")
+    options = parser.parse_args(args)
+    import sys
+
+    from bench.validate import check
+
+    count, complaints = check(options.rows)
+    sys.stderr.write("".join(f"error: {c}\n" for c in complaints))
+    if not complaints:
+        sys.stdout.write(f"{count} row{'s' * (count != 1)}, nothing wrong\n")
+    return 2 if complaints else 0
 
 
 def data(args: list[str]) -> int:
@@ -175,5 +194,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "tune": tune,
     "score": score,
     "leaderboard": leaderboard,
+    "validate": validate,
     "data": data,
 }

@@ -187,7 +187,7 @@ def test_only_the_first_seeds_are_shown_and_it_is_said(tmp_path):
     assert "the first" not in report(tmp_path, fill=False)[1].text
 
 
-@pytest.mark.parametrize("status", ["diverged", "failed"])
+@pytest.mark.parametrize("status", ["diverged", "failed", "unmeasurable"])
 def test_row_without_result(tmp_path, status):
     row = make_row(status=status, reason=f"student: the loss of step 3 is nan {EVIL}", measured={}, anchors={}, cost={})
     text, page = report(tmp_path, row, fill=False)

@@ -142,6 +142,22 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
     assert json.loads((path.parent / "log.json").read_text())
 
 
+def test_a_run_of_which_nothing_can_be_measured_says_so_once(
+    first: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metrics.leakage.SURE", 2.0)  # no detector is that sure
+    args = ["+method=none", "protocol.metrics=[metrics.leakage.concept_rate]", *SMALL, f"root={first[0]}"]
+    before = set(first[0].glob("none/*"))
+    assert main(args) == 1
+    (folder,) = set(first[0].glob("none/*")) - before
+    row = Row.model_validate_json((folder / "row.json").read_text())
+    assert (row.status, row.measured) == ("unmeasurable", {})
+    assert row.reason.startswith("concept_rate: the detector tells")
+    assert set(row.unmeasured) == {f"concept_rate{c}" for c in ("", "/class", "/neighbour", "/unrelated", "/empty")}
+    monkeypatch.setattr("bench.run._record", lambda *_: pytest.fail("it was measured again"))
+    assert main(args) == 1
+
+
 def test_a_method_outside_its_task_is_refused_before_anything_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
