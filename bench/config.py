@@ -41,7 +41,7 @@ class ModelConfig(_Strict):
 class EncoderConfig(_Strict):
     """A judge of `conf/dataset`."""
 
-    kind: Literal["open_clip", "dino", "blip2", "blip1", "oracle", "pixels"]
+    kind: Literal["open_clip", "clip", "dino", "blip2", "blip1", "oracle", "pixels"]
     name: str
     path: str = ""
 

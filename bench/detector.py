@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.features import Dino, FeatureCache, Judge, OpenClip, Pixels
+from bench.features import FeatureCache, Judge, Matcher
 from bench.metric import Bank
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache) 
     style, the negatives. Of what was erased the untouched model's own pictures of it are the positives, and the
     negatives those of its surrogate, from the same noise, and of its neighbours.
     """
-    if not isinstance(encoder, OpenClip | Dino | Pixels):
+    if isinstance(encoder, Matcher):
         return None
     if probe.concept.scored_as == "erase":
         positive = _of(main, "none", "concept")

@@ -13,7 +13,7 @@ import numpy as np
 from bench.backbone.files import check_files, fingerprint, resolve
 from bench.errors import BenchError
 from bench.matching import Blip1, Blip2
-from bench.pictures import read_picture
+from bench.pictures import as_trained, read_picture
 from bench.progress import quiet_libraries, track
 from bench.reader import Reader
 
@@ -73,8 +73,8 @@ class OpenClip:
             return model.encode_text(tokenizer(list(texts)), normalize=True).numpy()
 
 
-class Dino:
-    """A DINO ViT through transformers; the feature is the class token."""
+class Clip:
+    """A CLIP through transformers (`CLIPModel`), as preference models are published; features are unit-length."""
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
@@ -82,44 +82,85 @@ class Dino:
         self.fingerprint = fingerprint(self.folder)
         self._parts: tuple[Any, Any] | None = None
 
+    def _load(self) -> tuple[Any, Any]:
+        if self._parts is None:
+            from transformers import AutoTokenizer, CLIPModel
+
+            quiet_libraries()
+            model = CLIPModel.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)
+            self._parts = model.float().eval(), AutoTokenizer.from_pretrained(self.folder)
+        return self._parts
+
+    def images(self, images: Sequence[Image.Image]) -> Array:
+        """Returns unit-length image features (n, d)."""
+        import torch
+
+        model, _ = self._load()
+        with torch.no_grad():
+            x = torch.from_numpy(as_trained(images, self.folder))
+            z = model.visual_projection(model.vision_model(pixel_values=x).pooler_output)
+            return torch.nn.functional.normalize(z, dim=-1).numpy()
+
+    def texts(self, texts: Sequence[str]) -> Array:
+        """Returns unit-length text features (n, d); a text that is too long is cut and keeps its end."""
+        import torch
+
+        model, words = self._load()
+        longest = model.config.text_config.max_position_embeddings
+        with torch.no_grad():
+            ids = words(list(texts), padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
+            z = model.text_projection(model.text_model(**ids).pooler_output)
+            return torch.nn.functional.normalize(z, dim=-1).numpy()
+
+
+class Dino:
+    """A DINO ViT through transformers; the feature is the class token."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.folder = name, resolve(path)
+        check_files(self.folder)
+        self.fingerprint = fingerprint(self.folder)
+        self._model: Any = None
+
     def images(self, images: Sequence[Image.Image]) -> Array:
         """Returns unit-length class-token features (n, d)."""
         import torch
 
-        if self._parts is None:
-            from transformers import ViTImageProcessor, ViTModel
+        if self._model is None:
+            from transformers import AutoConfig, AutoModel
 
             quiet_libraries()
-            model = ViTModel.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False
+            config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+            plain = {"add_pooling_layer": False} if config.model_type == "vit" else {}  # DINOv2 has none
+            self._model = AutoModel.from_pretrained(
+                self.folder, config=config, local_files_only=True, use_safetensors=True, **plain
             )
-            self._parts = model.float().eval(), ViTImageProcessor.from_pretrained(self.folder)
-        model, processor = self._parts
+            self._model.float().eval()
         with torch.no_grad():
-            x = processor(images=[i.convert("RGB") for i in images], return_tensors="pt").pixel_values
-            z = model(pixel_values=x).last_hidden_state[:, 0]
+            z = self._model(pixel_values=torch.from_numpy(as_trained(images, self.folder))).last_hidden_state[:, 0]
             return torch.nn.functional.normalize(z, dim=-1).numpy()
 
 
 class Pixels:
-    """No judge at all: a picture's own pixels, small and about their mean, for telling copies."""
+    """No judge at all: a picture's own pixels, small."""
 
     SIDE = 32
 
     def __init__(self, name: str, path: str) -> None:
-        self.name, self.fingerprint = name, f"pixels-{self.SIDE}"
+        self.name, self.fingerprint = name, f"pixels-{self.SIDE}-plain"
 
     def images(self, images: Sequence[Image.Image]) -> Array:
-        """Returns unit-length features (n, 3 · 32 · 32); a picture of one colour is all zeros."""
-        small = np.stack([np.asarray(i.convert("RGB").resize((self.SIDE, self.SIDE)), np.float32) for i in images])
-        flat = small.reshape(len(small), -1) - small.reshape(len(small), -1).mean(1, keepdims=True)
-        return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+        """Returns values in [0, 1], (n, 32 · 32 · 3), row by row."""
+        small = [np.asarray(i.convert("RGB").resize((self.SIDE, self.SIDE)), np.float32) for i in images]
+        return np.stack(small).reshape(len(small), -1) / np.float32(255)
 
 
+Reads = OpenClip | Clip  # judges that embed pictures and texts apart
 Matcher = Blip2 | Blip1 | Reader  # judges of a picture and a text together
-Judge = OpenClip | Dino | Matcher | Pixels
+Judge = Reads | Dino | Matcher | Pixels
 ENCODERS: dict[str, type[Judge]] = {
-    "open_clip": OpenClip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader, "pixels": Pixels,
+    "open_clip": OpenClip, "clip": Clip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader,
+    "pixels": Pixels,
 }  # fmt: skip
 
 
@@ -157,7 +198,7 @@ class FeatureCache:
 
         return self._get(encoder, [hashlib.sha256(p.read_bytes()).hexdigest() for p in paths], read)
 
-    def texts(self, encoder: OpenClip, texts: Sequence[str]) -> Array:
+    def texts(self, encoder: Reads, texts: Sequence[str]) -> Array:
         """Returns the features (n, d) of texts."""
         keys = ["text:" + hashlib.sha256(t.encode()).hexdigest() for t in texts]
         return self._get(encoder, keys, lambda indices: encoder.texts([texts[i] for i in indices]))

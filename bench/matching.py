@@ -5,7 +5,6 @@ ClassDiffusion's "BLIP2-T" is BLIP-2 in the paper and BLIP-1 in the released cod
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.backbone.files import check_files, fingerprint, resolve
+from bench.pictures import as_trained
 from bench.progress import quiet_libraries
 
 if TYPE_CHECKING:
@@ -59,16 +59,9 @@ class _Matcher:
         return self._parts
 
     def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Returns pictures as the judge was trained to see them: one bicubic resize, no crop."""
         import torch
-        from PIL import Image
 
-        config = json.loads((self.folder / "preprocessor_config.json").read_text())
-        size = (config["size"]["width"], config["size"]["height"])
-        resized = [i.convert("RGB").resize(size, Image.Resampling.BICUBIC) for i in images]
-        x = np.stack([np.asarray(i, dtype=np.float32) for i in resized]) / 255
-        x = (x - np.array(config["image_mean"], np.float32)) / np.array(config["image_std"], np.float32)
-        return torch.from_numpy(x).permute(0, 3, 1, 2)
+        return torch.from_numpy(as_trained(images, self.folder))
 
     def _words(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         _, tokenizer = self._load()

@@ -1,14 +1,17 @@
-"""Reads a picture file from outside: converted in a documented way, or refused in one line."""
+"""Pictures: files from outside, converted in a documented way or refused in one line, and what a judge sees of one."""
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 LARGEST = 100_000_000  # pixels
@@ -65,3 +68,41 @@ def _rgb(image: Image.Image) -> Image.Image:
         flat = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(flat, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def as_trained(images: Sequence[Image.Image], folder: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Returns pictures as a judge was trained to see them, (n, 3, H, W), by its own `preprocessor_config.json`.
+
+    Resized by Pillow, as the judges' original code does: transformers' processors resize tensors, whose values differ
+    by several levels of 255. `size` is a height and a width, or a `shortest_edge` that keeps the shape; `crop_size`,
+    where it is named, cuts the middle.
+    """
+    import numpy as np
+    from PIL import Image
+
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
+
+    def seen(image: Image.Image) -> np.ndarray[Any, Any]:
+        resized = image.convert("RGB").resize(_size(config["size"], image.size), resample)
+        return np.asarray(_middle(resized, config.get("crop_size")), dtype=np.float32)
+
+    x = np.stack([seen(i) for i in images]) / 255
+    x = (x - np.array(config["image_mean"], np.float32)) / np.array(config["image_std"], np.float32)
+    return x.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def _size(wanted: Any, size: tuple[int, int]) -> tuple[int, int]:
+    if isinstance(wanted, dict) and "width" in wanted:
+        return wanted["width"], wanted["height"]
+    edge = wanted["shortest_edge"] if isinstance(wanted, dict) else wanted
+    width, height = size
+    return (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
+
+
+def _middle(image: Image.Image, wanted: Any) -> Image.Image:
+    if not wanted:
+        return image
+    width, height = (wanted["width"], wanted["height"]) if isinstance(wanted, dict) else (wanted, wanted)
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)  # as torchvision rounds
+    return image.crop((left, top, left + width, top + height))

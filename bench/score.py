@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.derive import Means, derive
 from bench.detector import calibration
-from bench.features import FeatureCache, Judge, Matcher, OpenClip
+from bench.features import FeatureCache, Judge, Matcher, Reads
 from bench.metric import Derived, Features, Metric
 from bench.reader import Reader
 from bench.row import Value
@@ -102,7 +102,7 @@ def look(
         scores = {source: cache.pairs(encoder, paths, prompts) for source, paths in pictures.items()}
         return {source: Features(nothing, nothing, None, nothing, match) for source, match in scores.items()}
     made = {source: cache.images(encoder, paths) for source, paths in pictures.items()}
-    text = cache.texts(encoder, prompts) if isinstance(encoder, OpenClip) else None
+    text = cache.texts(encoder, prompts) if isinstance(encoder, Reads) else None
     real = cache.images(encoder, references)
     return {source: Features(picture, made["none"], text, real) for source, picture in made.items()}
 

@@ -17,6 +17,14 @@ def _enough(features: Features) -> str:
     return "" if len(features.references) > 1 else "one reference alone says nothing of how near two pictures are"
 
 
+def _about_mean(pixels: Array) -> Array:
+    """Returns unit-length pixels about their mean, so that brightness and contrast hide no copy; a picture of one
+    colour is all zeros.
+    """
+    flat = pixels - pixels.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
 @metric(
     "copy_rate",
     title="copy rate",
@@ -32,9 +40,10 @@ def copy_rate(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture is four times nearer to a reference, background and all, than any
     two references are to each other.
     """
-    real = 1 - features.references @ features.references.T
+    image, references = _about_mean(features.image), _about_mean(features.references)
+    real = 1 - references @ references.T
     apart = float(real[~np.eye(len(real), dtype=bool)].min())
-    nearest = (1 - features.image @ features.references.T).min(axis=1)
+    nearest = (1 - image @ references.T).min(axis=1)
     return (nearest < NEAR * apart).astype(np.float32)
 
 

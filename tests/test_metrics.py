@@ -17,14 +17,19 @@ from bench.concept import Concept, Reference
 from bench.features import Dino, FeatureCache, OpenClip
 from bench.grid import Cell, Prompt, PromptGrid
 from bench.metric import Features, Metric
+from bench.sides import Probe
 from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
+from metrics.consistency import consistency
 from metrics.detection import detected, recognized
 from metrics.dino import dino
 from metrics.leakage import concept_rate
+from metrics.likeness import resembles
 from metrics.novelty import copy_rate, diversity
+from metrics.preference import hps, pickscore
 from metrics.preservation import delta_clip_t, drift, restoration
+from metrics.sets import cmmd, kid
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 SEPARATE = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift, restoration)}
@@ -98,7 +103,8 @@ def test_no_metric_is_left_out(root: Path) -> None:
     found = {}
     for path in (root / "metrics").glob("[!_]*.py"):
         found |= {m.name: m for m in vars(import_module(f"metrics.{path.stem}")).values() if isinstance(m, Metric)}
-    assert found == ALL | {m.name: m for m in (concept_rate, copy_rate, diversity)}  # those are in test_derived
+    elsewhere = (concept_rate, copy_rate, diversity, resembles, consistency, cmmd, kid, hps, pickscore)
+    assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, tests/test_sets.py
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -264,10 +270,13 @@ def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: Feature
         name="c", kind="subject", class_phrase="cat", references=references, licence="MIT", folder=real[0].parent
     )
     folders = {"model": tmp_path / "made", "none": tmp_path / "base"}
-    table = score.score(grid, folders, concept, encoders, list(SEPARATE.values()), cache)
+    probe = Probe(grid, folders, concept)
+    table = score.score(probe, probe, encoders, list(SEPARATE.values()), cache)
     counts = table[table["source"] == "model"].groupby(["metric", "channel"]).size().to_dict()
-    on_concept = {(name, "concept"): 6 for name in ("clip_i", "dino", "clip_t", "delta_clip_t", "restoration")}
-    on_class = {(name, "class"): 3 for name in ("delta_clip_t", "drift", "restoration")}
+    on_concept = {
+        (name, "concept"): 6 for name in ("clip_i", "dino", "clip_t", "delta_clip_t")
+    }  # restoration is no subject's
+    on_class = {(name, "class"): 3 for name in ("delta_clip_t", "drift")}
     assert counts == on_concept | on_class | {("drift", "empty"): 3}
     assert len(table) == 2 * sum(counts.values())
     base = table[(table["source"] == "none") & table["metric"].isin(["delta_clip_t", "drift", "restoration"])]
@@ -288,8 +297,6 @@ def test_scores_are_one_line_a_picture_and_metric(tmp_path: Path, cache: Feature
         "delta_clip_t/class",
         "drift/class",
         "drift/empty",
-        "restoration/concept",
-        "restoration/class",
     }
     for value in values["model"].values():
         assert value.low <= value.value <= value.high

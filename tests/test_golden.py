@@ -1,0 +1,103 @@
+"""Golden values: every metric of the default protocol, by the shipped judges, on fixed pictures.
+
+`python -m tests.test_golden` writes them again; a change is a change of a metric, of a judge or of the renderer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from bench import features, paths, score
+from bench.concept_file import load
+from bench.grid import PromptGrid, grid, load_templates
+from bench.metric import load_metrics
+from bench.sides import Probe
+from bench.stickers.render import render
+from bench.stickers.world import Scene, names
+
+GOLDEN = Path(__file__).parent / "golden.json"
+SEEDS = {"concept": 4, "alias": 4, "compose": 4, "class": 6, "neighbour": 8, "unrelated": 6, "empty": 0}
+CASES = {"whole_cat": "personal:whole_cat", "erase_cat": None}
+
+
+def _scene(prompt: str, rng: np.random.Generator) -> Scene:
+    """A scene that has most of what a prompt names, and chance for the rest."""
+    words = prompt.replace("kitty", "cat")
+    subject = next((s for s in sorted(names("subject"), key=len, reverse=True) if f" {s}" in words), "dog")
+    place = next((s for s in names("scene") if s in words), "grass")
+    return Scene(subject, "cartoon", place).jittered(rng)
+
+
+def _draw(cells: PromptGrid, folder: Path, seed: int, art: str | None, wrong: bool) -> Path:
+    folder.mkdir(parents=True)
+    for k, cell in enumerate(cells.cells):
+        rng = np.random.default_rng([seed, k])
+        scene = _scene(cell.prompt.base, rng)
+        if wrong and k % 3 == 0:
+            scene = replace(scene, subject="tiger")
+        own = art if cell.prompt.channel == "concept" and k % 3 else None
+        render(scene, art=own).save(folder / f"{cell.key}.png")
+    return folder
+
+
+def values(name: str, folder: Path) -> dict[str, list[float]]:
+    """Returns metric → value, low and high of a concept's made-up run."""
+    conf = paths.shipped("conf")
+    protocol, dataset = (
+        yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
+    )
+    concept = load(paths.stickers(), name)
+    cells = grid(concept, load_templates(paths.stickers()), SEEDS)
+    folders = {"none": _draw(cells, folder / "none", 1, None, wrong=False),
+               "model": _draw(cells, folder / "model", 2, CASES[name], wrong=True)}  # fmt: skip
+    if concept.kind == "erase":
+        folders["surrogate"] = _draw(cells, folder / "surrogate", 3, None, wrong=False)
+        for cell in cells.cells:
+            if cell.prompt.surrogate:
+                rng = np.random.default_rng([3, cell.seed])
+                render(_scene(cell.prompt.surrogate, rng)).save(folders["surrogate"] / f"{cell.key}.png")
+    judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
+    metrics = [m for m in load_metrics(protocol["metrics"]) if m.serves(concept.scored_as)]
+    probe, cache = Probe(cells, folders, concept), features.FeatureCache(folder / "features.sqlite")
+    table = score.score(probe, probe, judges, metrics, cache)
+    cache.close()
+    found, _ = score.summarize(table, metrics, judges)
+    return {k: [round(x, 6) for x in (v.value, v.low, v.high)] for k, v in found["model"].items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_metric_has_its_golden_value(name: str, tmp_path: Path) -> None:
+    golden = json.loads(GOLDEN.read_text())[name]
+    found = values(name, tmp_path)
+    assert found.keys() == golden.keys()
+    for metric, expected in golden.items():
+        assert found[metric] == pytest.approx(expected, abs=1e-3), metric
+
+
+def test_no_metric_of_the_protocol_lacks_one() -> None:
+    protocol = yaml.safe_load((paths.shipped("conf") / "protocol/quick.yaml").read_text())
+    golden: dict[str, Any] = {}
+    for named in json.loads(GOLDEN.read_text()).values():
+        golden |= {key.partition("/")[0]: value for key, value in named.items()}
+    elsewhere = {
+        "restoration",
+        "prefix_gain",
+    }  # of a round trip and of an attack: tests/test_metrics.py, test_derived.py
+    assert {m.name for m in load_metrics(protocol["metrics"])} - set(golden) == elsewhere
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as made:
+        result = {name: values(name, Path(made) / name) for name in CASES}
+    GOLDEN.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    sys.stdout.write(f"{GOLDEN}\n")
