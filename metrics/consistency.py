@@ -45,7 +45,7 @@ def _seeds(features: Features) -> str:
 
 
 @metric(
-    "consistency",
+    "spatial_consistency",
     title="spatial consistency",
     group="preservation",
     better="higher",
@@ -55,7 +55,7 @@ def _seeds(features: Features) -> str:
     gate=_seeds,
     together=True,
 )
-def consistency(features: Features) -> Array:
+def spatial_consistency(features: Features) -> Array:
     """Returns (n,) at most 1: one minus the change of the least changed half, in units of what another seed of the
     untouched model changes in it; 1, it is where it was; 0, as different as another seed's picture.
     """

@@ -21,7 +21,7 @@ from bench.sides import Probe
 from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
-from metrics.consistency import consistency
+from metrics.consistency import spatial_consistency
 from metrics.detection import detected, recognized
 from metrics.dino import dino
 from metrics.leakage import concept_rate
@@ -103,7 +103,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
     found = {}
     for path in (root / "metrics").glob("[!_]*.py"):
         found |= {m.name: m for m in vars(import_module(f"metrics.{path.stem}")).values() if isinstance(m, Metric)}
-    elsewhere = (concept_rate, copy_rate, diversity, resembles, consistency, cmmd, kid, hps, pickscore)
+    elsewhere = (concept_rate, copy_rate, diversity, resembles, spatial_consistency, cmmd, kid, hps, pickscore)
     assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, tests/test_sets.py
 
 

@@ -13,7 +13,7 @@ from bench.metric import Bank, Features
 from bench.stickers.render import render
 from bench.stickers.validity.cases import spoiled
 from bench.stickers.world import sample_scene
-from metrics.consistency import consistency
+from metrics.consistency import spatial_consistency
 from metrics.likeness import resembles
 from metrics.preference import hps, pickscore
 from metrics.sets import cmmd, kid
@@ -99,7 +99,7 @@ def test_what_stands_behind_the_concept_stays_or_goes() -> None:
     goes = judge.images([render(other(s, scene="night")) for s in scenes])
 
     def mean(image: Any) -> float:
-        return float(consistency.function(Features(image, base, None, base, prompts=prompts)).mean())
+        return float(spatial_consistency.function(Features(image, base, None, base, prompts=prompts)).mean())
 
     assert mean(base) == 1
     assert mean(stays) > 0.5 > mean(goes)
@@ -111,10 +111,10 @@ def test_consistency_is_in_units_of_another_seed() -> None:
     image = base.copy()
     image[:, : 4 * 8 * 3] += 5.0  # the upper half is covered by the concept
     seen = Features(image, base, None, base, prompts=np.zeros(2, int))
-    assert consistency.function(seen) == pytest.approx([1, 1])
+    assert spatial_consistency.function(seen) == pytest.approx([1, 1])
     half = Features(base + 0.25, base, None, base, prompts=np.zeros(2, int))
-    assert consistency.function(half) == pytest.approx([0.75, 0.75])
-    assert "one seed" in consistency.gate(replace(seen, prompts=np.arange(2)))  # type: ignore[misc]
+    assert spatial_consistency.function(half) == pytest.approx([0.75, 0.75])
+    assert "one seed" in spatial_consistency.gate(replace(seen, prompts=np.arange(2)))  # type: ignore[misc]
 
 
 # --- likeness ----------------------------------------------------------------------------------
