@@ -99,6 +99,7 @@ class Metric(Score):
     binary: bool = False
     gate: Callable[[Features], str] | None = None
     together: bool = False
+    over: str = ""
 
 
 def metric(
@@ -115,6 +116,7 @@ def metric(
     binary: bool = False,
     gate: Callable[[Features], str] | None = None,
     together: bool = False,
+    over: str = "",
 ) -> Callable[[Callable[[Features], Array]], Metric]:
     """Declares a metric: a function from features to one value a picture.
 
@@ -132,12 +134,14 @@ def metric(
         binary: whether its values are 0 and 1; a share of none or of all then gets Wilson's bound.
         gate: says why the metric cannot be measured on this concept, or nothing.
         together: whether a value depends on the other pictures of its prompt.
+        over: a metric that it is drawn over in the report, one point a prompt.
     """
 
     def declare(function: Callable[[Features], Array]) -> Metric:
         return Metric(
             name=name, title=title, group=group, better=better, channels=channels, version=version, plain=plain,
             kinds=kinds, needs=needs, function=function, binary=binary, gate=gate, together=together,
+            over=over,
         )  # fmt: skip
 
     return declare

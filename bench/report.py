@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import show
 from bench.curves import POINTS, Curve, read_curves
+from bench.metric import Metric, load_metrics
 from bench.store import write_text
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> di
         "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
         "references": [(r, _picture(plan.concept.folder / r.image), scores.get(("concept", i), {}))
                        for i, r in enumerate(plan.concept.references)],
+        "drawn_over": _drawn_over(plan, scores),
         "channels": _channels(plan, store, scores) + [c for a in attacks for c in _shown(a.grid, a.folders, scores)],
         "seeds_shown": SEEDS,
         "points": POINTS,
@@ -114,6 +116,30 @@ def _scores(path: Path) -> Scores:
     out: Scores = {}
     for source, metric, channel, prompt, value in means.itertuples(index=False):
         out.setdefault((channel, prompt), {}).setdefault(metric, {})[source] = value
+    return out
+
+
+@dataclass(frozen=True)
+class Points:
+    """One metric drawn over another: a point a prompt, (x, after, before, prompt)."""
+
+    name: str
+    over: str
+    points: list[tuple[float, float, float, str]]
+
+
+def _drawn_over(plan: Plan, scores: Scores) -> list[Points]:
+    """Returns what is drawn over something else; nothing where either was not measured."""
+    metrics = {m.name: m for m in load_metrics(plan.config["protocol"]["metrics"]) if isinstance(m, Metric)}
+    prompts = {(c.prompt.channel, c.prompt.index): c.prompt.base for c in plan.grid.cells}
+    out = []
+    for m in (m for m in metrics.values() if m.over in metrics):
+        points = [
+            (of[m.over]["model"], of[m.name]["model"], of[m.name]["none"], prompts.get(at, ""))
+            for at, of in scores.items()
+            if {"model", "none"} <= of.get(m.name, {}).keys() and "model" in of.get(m.over, {})
+        ]
+        out += [Points(m.title, metrics[m.over].title, sorted(points))] if points else []
     return out
 
 

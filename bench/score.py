@@ -65,7 +65,7 @@ def score(
                 if source != "surrogate" or asked[0].prompt.surrogate
             }
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
-            bank = calibration(encoder, probe, main, cache) if any(m.gate for m in wanted) else None
+            bank = calibration(encoder, probe, main, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():
                 whole = replace(features, prompts=prompts, seeds=seeds, bank=bank)

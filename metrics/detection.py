@@ -24,6 +24,7 @@ def _found(features: Features) -> Array:
     needs="reader",
     channels=("class", "neighbour", "unrelated"),
     binary=True,
+    over="distance",
 )
 def recognized(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether the picture shows what was asked for. Anchor `none` is the base model's."""

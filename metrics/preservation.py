@@ -52,6 +52,42 @@ def drift(features: Features) -> Array:
     return _moved(features)
 
 
+def _known(features: Features) -> str:
+    bank = features.bank
+    there = bank is not None and (len(bank.positive) or len(bank.negative))
+    return "" if there else "the untouched model was not asked for the concept's own words"
+
+
+@metric(
+    "distance",
+    title="distance to the concept",
+    group="preservation",
+    better="higher",
+    needs="dino",
+    channels=("neighbour", "unrelated"),
+    kinds=(*CUSTOMIZING, "erase"),
+    gate=_known,
+    together=True,
+)
+def distance(features: Features) -> Array:
+    """Returns (n,) in [0, 2]: how far a prompt's thing is from the concept, one minus the cosine of the centroids of
+    the untouched model's pictures of both; what damage to it is drawn over (`recognized` of each, by distance).
+    """
+    if features.prompts is None or features.bank is None:
+        raise ValueError("distance needs the prompts and the untouched model's pictures of the concept")
+    positive = features.bank.positive
+    concept = _unit((positive if len(positive) else features.bank.negative).mean(axis=0))
+    out = np.empty(len(features.base), np.float32)
+    for prompt in np.unique(features.prompts):
+        here = features.prompts == prompt
+        out[here] = 1 - float(_unit(features.base[here].mean(axis=0)) @ concept)
+    return out
+
+
+def _unit(x: Array) -> Array:
+    return x / np.linalg.norm(x)
+
+
 @metric(
     "restoration",
     title="restoration",

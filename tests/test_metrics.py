@@ -28,7 +28,7 @@ from metrics.leakage import concept_rate
 from metrics.likeness import resembles
 from metrics.novelty import copy_rate, diversity
 from metrics.preference import hps, pickscore
-from metrics.preservation import delta_clip_t, drift, restoration
+from metrics.preservation import delta_clip_t, distance, drift, restoration
 from metrics.sets import cmmd, kid
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -103,7 +103,18 @@ def test_no_metric_is_left_out(root: Path) -> None:
     found = {}
     for path in (root / "metrics").glob("[!_]*.py"):
         found |= {m.name: m for m in vars(import_module(f"metrics.{path.stem}")).values() if isinstance(m, Metric)}
-    elsewhere = (concept_rate, copy_rate, diversity, resembles, spatial_consistency, cmmd, kid, hps, pickscore)
+    elsewhere = (
+        concept_rate,
+        copy_rate,
+        diversity,
+        resembles,
+        distance,
+        spatial_consistency,
+        cmmd,
+        kid,
+        hps,
+        pickscore,
+    )
     assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, tests/test_sets.py
 
 

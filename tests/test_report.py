@@ -72,7 +72,8 @@ def make_plan(tmp_path, name="poodle", caption="a <new1> dog", given=("+method=p
         attribution="http://example.org/art",
     )  # fmt: skip
     cells = grid(concept, TEMPLATES, {"concept": 2, "unrelated": 1, "empty": 1})
-    config = {"root": str(tmp_path / "runs"), "model": {"name": "tiny"}, "seed": 3, "_given": list(given)}
+    config = {"root": str(tmp_path / "runs"), "model": {"name": "tiny"}, "seed": 3, "_given": list(given),
+              "protocol": {"metrics": ["metrics.detection.recognized", "metrics.preservation.distance"]}}  # fmt: skip
     fields = {"rank": 7}
     training = Training(concept, "purecc", "methods.purecc.PureCC", fields, KEYS["train"])
     of = ("purecc", "methods.purecc.PureCC", fields, True, concept, cells, tmp_path, None)
@@ -93,6 +94,9 @@ def fill_store(plan, store):
         ("none", "dino", "concept", 0, 0, 0.401),
         ("references", "dino", "concept", 0, 0, 0.9521),
         ("model", "drift", "unrelated", 0, 0, 0.0554),
+        ("model", "recognized", "concept", 0, 0, 0.25),
+        ("none", "recognized", "concept", 0, 0, 1.0),
+        ("model", "distance", "concept", 0, 0, 0.4),
     ]
     with store.make("score", KEYS["score"], {}) as folder:
         table = pd.DataFrame(lines, columns=["source", "metric", "channel", "prompt", "seed", "value"])
@@ -134,6 +138,13 @@ def test_what_is_given_is_escaped(tmp_path):
     assert "<script" not in text and "script" not in page.tags
     assert f"a {EVIL} dog" in page.text  # shown, as text
     assert page.text.count(EVIL) >= 6
+
+
+def test_what_is_lost_is_drawn_over_how_near_it_is(tmp_path):
+    text, page = report(tmp_path)
+    assert "Near and far" in page.text
+    assert "1.000 before, 0.250 after" in page.text
+    assert f'cy="{190 - 170 * 0.25}"' in text
 
 
 def test_page_loads_nothing(tmp_path):

@@ -16,6 +16,7 @@ from bench.stickers.world import sample_scene
 from metrics.consistency import spatial_consistency
 from metrics.likeness import resembles
 from metrics.preference import hps, pickscore
+from metrics.preservation import distance
 from metrics.sets import cmmd, kid
 
 RNG = np.random.default_rng(0)
@@ -168,6 +169,17 @@ def test_a_picture_of_the_same_seed_does_not_speak_for_it() -> None:
         return float(_nearer(stranger, np.array([seed]), Features(empty, empty, None, empty, bank=twin))[0])
 
     assert near(int(known.positive_seeds[-1])) < near(99)
+
+
+def test_distance_is_that_of_the_centroids() -> None:
+    base = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 1]], np.float32)
+    asked = np.array([[1, 0], [1, 0]], np.float32)
+    empty, nothing = np.zeros((0, 2), np.float32), np.zeros(0)
+    for known in (Bank(asked, base, nothing, nothing), Bank(empty, asked, nothing, nothing)):
+        seen = Features(base, base, None, empty, prompts=np.array([0, 0, 1, 1]), bank=known)
+        near = 1 - 1.6 / np.hypot(1.6, 0.8)
+        assert distance.function(seen) == pytest.approx([near, near, 1, 1], abs=1e-6)
+    assert "not asked" in distance.gate(Features(base, base, None, empty, bank=Bank(empty, empty, nothing, nothing)))  # type: ignore[misc]
 
 
 # --- preferences -------------------------------------------------------------------------------
