@@ -28,6 +28,7 @@ class Board:
         columns: what is measured, in the order of `conf/leaderboard.yaml`.
         costs: cost → its heading.
         values: column → mean, low, high.
+        anchors: anchor → column → mean, low, high, (1,) each.
         baseline: what the differences are to; none where its rows are not there.
         differences: column → differences to the baseline.
         ranks: column → rank, low, high.
@@ -39,6 +40,7 @@ class Board:
     columns: list[str]
     costs: dict[str, str]
     values: dict[str, tuple[Array, Array, Array]]
+    anchors: dict[str, dict[str, tuple[Array, Array, Array]]]
     baseline: str | None
     differences: dict[str, Differences]
     ranks: dict[str, tuple[Array, Array, Array]]
@@ -75,6 +77,7 @@ def analyse(rows: Sequence[Row]) -> Board:
         columns=columns,
         costs=config["costs"],
         values={c: intervals(v) for c, v in cells.values.items()},
+        anchors={a: {c: intervals(v[None, :, None]) for c, v in own.items()} for a, own in cells.anchors.items()},
         baseline=None if at is None else baseline,
         differences={} if at is None else {c: against(cells.values[c], at) for c in columns},
         ranks={c: ranks(cells.values[c], cells.better[c]) for c in columns},
