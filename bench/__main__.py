@@ -16,6 +16,7 @@ python -m bench validate-metrics               check every metric where the trut
 python -m bench tune METHOD ...                find a method's values for a model
 python -m bench score --images FOLDER ...      score pictures made elsewhere
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
+python -m bench power BOARD                    concepts and seeds that a difference needs
 python -m bench data                           write the embedded dataset again
 
 A run is composed of these groups and values (conf/ has them all):

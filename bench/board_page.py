@@ -104,7 +104,7 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
         value, p = float(d.value[index]), float(d.adjusted[index])
         out["difference"] = f"{value:+.3f}" if np.isfinite(value) else ""
         out["difference_bounds"] = _bounds(float(d.low[index]), float(d.high[index]), 2)
-        out |= {"p": number(p, 2), "clear": p <= 0.05}
+        out |= {"p": number(p, 2), "settled": p <= 0.05}
     return out
 
 

@@ -121,10 +121,13 @@ def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[st
 def _anchor(
     rows: Sequence[Row], name: str, columns: Iterable[str], costs: Sequence[str], at: dict[Any, int]
 ) -> dict[str, Array]:
-    """Returns an anchor's values, one a concept: what runs say of it, else what its own runs measured."""
+    """Returns an anchor's values, one a concept: what runs say of it, else what the untouched model's own runs measured.
+
+    Runs of the references are no such source: the references stand there for pictures of every prompt.
+    """
     out = {c: np.full(len(at), np.nan) for c in columns}
     for row in reversed(rows):  # the first of each concept counts
-        for column, value in _of(row, out, costs) if row.method == name else []:
+        for column, value in _of(row, out, costs) if row.method == name == ANCHORS[0] else []:
             out[column][at[row.concept]] = value
     for row in reversed(rows):
         for column, found in row.anchors.get(name, {}).items():

@@ -151,12 +151,16 @@
     if (raw.low) lines.push(raw.why ? `enters no front: ${raw.why}` : `on the front in ${Math.round(100 * raw.chance)} of 100 draws`);
     return lines;
   };
-  const axis = (front, i) => ({
-    title: { display: true, text: `${front.headings[i]} ${front.arrows[i]}`, color: colour("ink") },
-    ticks: { color: colour("soft"), maxTicksLimit: 6, maxRotation: 0 },
-    grid: { color: colour("faint") }, border: { color: colour("line") }, grace: "8%",
-    suggestedMin: Math.min(...front.points.map((p) => p.low[i])), suggestedMax: Math.max(...front.points.map((p) => p.high[i])),
-  });
+  const axis = (front, i) => {
+    const all = [...front.points.flatMap((p) => [p.low[i], p.high[i]]), ...front.anchors.map((a) => a.at[i])];
+    const [low, high] = [Math.min(...all), Math.max(...all)];
+    const room = 0.07 * (high - low || 1);
+    return {
+      title: { display: true, text: `${front.headings[i]} ${front.arrows[i]}`, color: colour("ink") },
+      ticks: { color: colour("soft"), maxTicksLimit: 6, maxRotation: 0, includeBounds: false },
+      grid: { color: colour("faint") }, border: { color: colour("line") }, min: low - room, max: high + room,
+    };
+  };
   const spot = (p) => ({ ...p, x: p.at[0], y: p.at[1] });
   const draw = (canvas) => {
     const front = data.fronts[+canvas.dataset.front];
