@@ -130,9 +130,10 @@ def _anchor(
         for column, value in _of(row, out, costs) if row.method == name == ANCHORS[0] else []:
             out[column][at[row.concept]] = value
     for row in reversed(rows):
-        for column, found in row.anchors.get(name, {}).items():
-            if column in out and math.isfinite(found.value):
-                out[column][at[row.concept]] = found.value
+        own = row.anchors.get(name, {})
+        for column in out if own else ():
+            if column in own and math.isfinite(own[column].value):
+                out[column][at[row.concept]] = own[column].value
     return {c: v for c, v in out.items() if np.isfinite(v).any()}
 
 

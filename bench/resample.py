@@ -1,11 +1,12 @@
 """Bootstrap of a board: concepts, then the seeds of training within them, the same draws for every method and column.
 
-A draw is a row of weights over (concept, seed), so resampling any number of columns is one product of matrices.
+A draw is a row of weights over (concept, seed), so resampling many columns is one product of matrices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from bench.stats import DRAWS
 
 Array = np.ndarray[Any, Any]
+FEW = 4  # columns of one pattern from which a product of matrices is the faster
 DECIMALS = 9  # a product of matrices may differ in its last bits from one machine to another
 
 
@@ -43,27 +45,44 @@ def means(values: Array) -> Array:
     return np.round(concept_means(concept_means(values)), DECIMALS)
 
 
-def weights(measured: Array, draws: int = DRAWS, seed: int = 0) -> Array:
-    """Returns the weights of bootstrap draws, (draws, concepts · seeds), each row of sum 1.
+def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
+    """Returns bootstrap means, (draws, n): concepts, then seeds within them.
 
     Two patterns with the same number of concepts get the same concepts in a draw; what is compared is so paired.
 
     Args:
-        measured: (concepts, seeds) of bools, at least one of them true.
+        values: (n, concepts, seeds).
+        measured: (concepts, seeds) of bools, at least one of them true; which of the values count.
         draws: bootstrap draws.
-        seed: of the draws.
     """
-    rng = np.random.default_rng(seed)
+    flat = np.where(measured, values, 0.0).reshape(len(values), -1)
+    if len(flat) < FEW:
+        picks = list(_picks(measured, draws))
+        return np.stack([sum(own.take(cells) * share for cells, share in picks).sum(1) for own in flat], 1)
+    weights, start = np.zeros(draws * measured.size), (np.arange(draws) * measured.size)[:, None]
+    for cells, share in _picks(measured, draws):
+        weights += np.bincount((start + cells).ravel(), share.ravel(), weights.size)
+    return weights.reshape(draws, -1) @ flat.T
+
+
+def _picks(measured: Array, draws: int) -> Iterator[tuple[Array, Array]]:
+    """Yields, seed by seed, which cell of each drawn concept is picked and its weight, (draws, concepts) each."""
     count = measured.sum(1)
     there = np.flatnonzero(count)
-    picked = there[(rng.random((draws, len(there))) * len(there)).astype(int)]
-    size = count[picked][..., None]
-    nth = (rng.random((draws, len(there), int(count.max()))) * size).astype(int)
+    at, which = _uniform(len(there), int(count.max()), draws)
+    drawn_concepts = (at * len(there)).astype(int)
+    size, start = count[there][drawn_concepts], (there * measured.shape[1])[drawn_concepts]
     order = np.argsort(~measured, axis=1, kind="stable")  # the measured seeds of a concept first
-    flat = np.arange(draws)[:, None, None] * measured.size
-    flat = flat + picked[..., None] * measured.shape[1] + order[picked[..., None], nth]
-    weight = (np.arange(nth.shape[2]) < size) / (size * len(there))
-    return np.bincount(flat.ravel(), weight.ravel(), draws * measured.size).reshape(draws, measured.size)
+    cells = (order + np.arange(len(measured))[:, None] * measured.shape[1]).ravel()
+    share = 1.0 / (size * len(there))
+    for seed, uniform in enumerate(which):
+        yield cells.take(start + (uniform * size).astype(int)), share * (seed < size)
+
+
+@lru_cache(maxsize=4)
+def _uniform(concepts: int, seeds: int, draws: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    return rng.random((draws, concepts)), rng.random((seeds, draws, concepts))
 
 
 def drawn(values: Array, draws: int = DRAWS) -> Array:
@@ -73,10 +92,10 @@ def drawn(values: Array, draws: int = DRAWS) -> Array:
     out = np.full((draws, len(values)), np.nan)
     for measured, own in patterns(np.isfinite(values)):
         if measured.any():
-            resampled = weights(measured, draws) @ np.where(measured, values[own], 0.0).reshape(len(own), -1).T
+            means_drawn = resampled(values[own], measured, draws)
             mean, concepts = means(values[own]), int(measured.any(1).sum())
             wider = np.sqrt(concepts / (concepts - 1)) if concepts > 1 else 1.0
-            out[:, own] = mean + wider * (resampled - mean)
+            out[:, own] = mean + wider * (means_drawn - mean)
     return np.round(out, DECIMALS)
 
 

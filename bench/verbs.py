@@ -141,9 +141,12 @@ def leaderboard(args: list[str]) -> int:
     parser.add_argument("runs", nargs="*", type=Path, help="folders of runs whose rows are added; none only renders")
     parser.add_argument("--out", type=Path, default=Path("leaderboards"), help="folder of the boards")
     options = parser.parse_args(args)
+    import gc
     import sys
 
     from bench.leaderboard import collect, update
+
+    gc.disable()  # rows hold no cycles; with thousands of them the collector would take most of the time
 
     missing = [p for p in options.runs if not p.is_dir()]
     if missing:
