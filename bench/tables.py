@@ -113,7 +113,9 @@ def smallest_p(board: Board) -> str:
     """Returns what the number of concepts allows, in a sentence."""
     count = len(board.cells.concepts)
     least = 2.0 ** (1 - count)
-    return f"With {count} concept{'s' * (count > 1)} no p can be below {least:.3g}, unadjusted." if least > 0.001 else ""
+    return (
+        f"With {count} concept{'s' * (count > 1)} no p can be below {least:.3g}, unadjusted." if least > 0.001 else ""
+    )
 
 
 def _ranks(board: Board) -> str:

@@ -54,7 +54,9 @@ def main(rows: int) -> None:
         heavy = sorted({"torch", "matplotlib", "pandas", "scipy"} & set(sys.modules))
         print(f"{len(found)} rows: read {took_read:.2f} s, compute {took_compute:.2f} s, render "
               f"{took - took_read - took_compute:.2f} s, together {took:.2f} s")  # fmt: skip
-        print(f"pages of {', '.join(f'{len(p) / 1e3:.0f} kB' for p in pages)}; imported: {', '.join(heavy) or 'no torch'}")
+        print(
+            f"pages of {', '.join(f'{len(p) / 1e3:.0f} kB' for p in pages)}; imported: {', '.join(heavy) or 'no torch'}"
+        )
         start = time.process_time()
         drawn = figures.write(board, folder)
         print(f"{len(drawn)} figures, drawn apart: {time.process_time() - start:.2f} s")

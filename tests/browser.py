@@ -55,7 +55,7 @@ class Browser:
         return event
 
     def _keep(self, method: str, params: dict[str, Any]) -> None:
-        if method == "Network.requestWillBeSent":
+        if method == "Network.requestWillBeSent" and not params["request"]["url"].startswith("data:"):
             self.requests.append(params["request"]["url"][:200])
         if method == "Runtime.exceptionThrown":
             self.complaints.append(str(params["exceptionDetails"].get("exception", params))[:500])
@@ -83,6 +83,14 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def becomes(self, expression: str, wanted: Any) -> bool:
+        """Returns whether an expression comes to a value within five seconds."""
+        for _ in range(100):
+            if self.evaluate(expression) == wanted:
+                return True
+            time.sleep(0.05)
+        return False
 
     def click(self, selector: str) -> None:
         """Moves the mouse onto the middle of an element and presses it."""
