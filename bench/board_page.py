@@ -65,7 +65,8 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
     return {
         "task": board.kind, "dataset": first.dataset, "model": first.model, "baseline": board.baseline,
         "facts": [("runs", len(board.rows)), ("methods", len(cells.methods)), ("concepts", len(cells.concepts)),
-                  ("training seeds", len(cells.seeds)), ("protocol", ", ".join(sorted({r.protocol for r in board.rows})))],
+                  ("training seeds", len(cells.seeds)),
+                  ("protocol", ", ".join(sorted({r.protocol for r in board.rows})))],
         "concepts": cells.concepts, "columns": columns, "methods": methods,
         "groups": groups,
         "anchors": [{"name": LABELS[a], "cells": [_plain(own.get(c["name"])) for c in columns]}

@@ -121,7 +121,7 @@ def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[st
 def _anchor(
     rows: Sequence[Row], name: str, columns: Iterable[str], costs: Sequence[str], at: dict[Any, int]
 ) -> dict[str, Array]:
-    """Returns an anchor's values, one a concept: what runs say of it, else what the untouched model's own runs measured.
+    """Returns an anchor's values, one a concept: what runs say of it, else what the untouched model's runs measured.
 
     Runs of the references are no such source: the references stand there for pictures of every prompt.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DRAWING = 1  # counted up when the drawing itself changes
 LABELS = {"none": "untouched model", "learned": "before erasing", "references": "the references"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "front", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#5c636b", "axes.labelcolor": "#1f2328",
     "xtick.color": "#5c636b", "ytick.color": "#5c636b", "savefig.facecolor": "#ffffff",
@@ -107,8 +107,16 @@ def _draw(axes: Axes, drawn: dict[str, Any]) -> None:
     for name, heading, arrow in zip("xy", drawn["headings"], drawn["arrows"], strict=True):
         axes.set(**{f"{name}label": f"{heading} {arrow}".replace("$", r"\$")})
     if drawn["line"]:
-        where = "post" if drawn["stepped"][0] == "lower" else "pre"
-        axes.step(*zip(*drawn["line"], strict=True), where=where, color=ON, linewidth=1, alpha=0.6, zorder=1)
+        xs, ys = zip(*drawn["line"], strict=True)
+        axes.step(
+            xs,
+            ys,
+            where="post" if drawn["stepped"][0] == "lower" else "pre",
+            color=ON,
+            linewidth=1,
+            alpha=0.6,
+            zorder=1,
+        )
     for point in drawn["points"]:
         _point(axes, point)
     for anchor in drawn["anchors"]:
@@ -120,7 +128,7 @@ def _draw(axes: Axes, drawn: dict[str, Any]) -> None:
 def _point(axes: Axes, point: dict[str, Any]) -> None:
     (x, y), (left, low), (right, high) = point["at"], point["low"], point["high"]
     colour = ON if point["on"] else OFF
-    bars = dict(color=colour, linewidth=0.8, alpha=0.35, zorder=2)
+    bars: dict[str, Any] = {"color": colour, "linewidth": 0.8, "alpha": 0.35, "zorder": 2}
     axes.plot([left, right], [y, y], **bars)
     axes.plot([x, x], [low, high], **bars)
     axes.plot(x, y, "o", markersize=6 if point["on"] else 4.5, color=colour,
@@ -130,4 +138,6 @@ def _point(axes: Axes, point: dict[str, Any]) -> None:
 
 def _label(axes: Axes, text: str, at: list[float], colour: str, style: str) -> None:
     text = text.replace("$", r"\$")
-    axes.annotate(text, at, xytext=(5, 4), textcoords="offset points", fontsize=7.5, color=colour, fontstyle=style)
+    axes.annotate(
+        text, (at[0], at[1]), xytext=(5, 4), textcoords="offset points", fontsize=7.5, color=colour, fontstyle=style
+    )

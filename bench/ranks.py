@@ -28,7 +28,7 @@ def complete(values: Array) -> tuple[Array, Array]:
     Args:
         values: (methods, concepts, seeds).
     """
-    measured = np.isfinite(values).any(-1)
+    measured: Array = np.isfinite(values).sum(-1) > 0
     concepts = shared(measured)
     return measured[:, concepts].all(1) & measured.any(1), concepts
 

@@ -58,7 +58,7 @@ def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
     flat = np.where(measured, values, 0.0).reshape(len(values), -1)
     if len(flat) < FEW:
         picks = list(_picks(measured, draws))
-        return np.stack([sum(own.take(cells) * share for cells, share in picks).sum(1) for own in flat], 1)
+        return np.stack([sum((own.take(c) * share for c, share in picks), np.zeros(1)).sum(1) for own in flat], 1)
     weights, start = np.zeros(draws * measured.size), (np.arange(draws) * measured.size)[:, None]
     for cells, share in _picks(measured, draws):
         weights += np.bincount((start + cells).ravel(), share.ravel(), weights.size)

@@ -15,17 +15,16 @@ from bench.show import ARROWS
 
 HEAD = """# {task} on {dataset}, {model}
 
-Written by `python -m bench leaderboard`; the rows it is made of are in `rows/`, the same tables to sort and filter, with
-their fronts, in `index.html`. A value is the mean over concepts of their training seeds' mean, with its 95 % interval
-(concepts resampled, then seeds); one concept and seed is one run of protocol {protocols}. Anchors in italics. {runs} runs
-of {concepts} concepts: {names}.
+Written by `python -m bench leaderboard` from `rows/`; `index.html` has the same to sort, filter and look into. A value
+is the mean over concepts of their training seeds' mean, with its 95 % interval (concepts resampled, then seeds); one
+concept and seed is one run of protocol {protocols}. Anchors in italics. {runs} runs of {concepts} concepts: {names}.
 
 """
 DIFFERENCES = """
 ## Against {baseline}
 
-What a method has more or less than {baseline} on the concepts and seeds both have, with its 95 % interval and the p of a
-sign-flip test on the concepts' means, adjusted by Holm over the column. Bold: p ≤ 0.05. {floor}
+What a method has more or less than {baseline} on the concepts and seeds both have, with its 95 % interval and the p of
+a sign-flip test on the concepts' means, adjusted by Holm over the column. Bold: p ≤ 0.05. {floor}
 
 """
 RANKS = """

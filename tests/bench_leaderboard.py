@@ -1,7 +1,8 @@
 """How long a board of 10,000 rows takes: python tests/bench_leaderboard.py [ROWS]
 
-The rows are a committed board's, given to more methods, concepts and seeds. What is timed: reading and validating
-them, computing and rendering README.md and index.html, in seconds of one processor. Static figures are drawn apart and only where they changed.
+The rows are a committed board's, given to more methods, concepts and seeds. What is timed, in seconds of one processor:
+reading and validating them, computing, and rendering README.md and index.html. Static figures are drawn apart and only
+where they changed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def write(folder: Path, rows: int) -> None:
 
 
 def main(rows: int) -> None:
-    """Prints a line a step."""
+    """Writes a line a step."""
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "board"
         write(folder / "rows", rows)
@@ -52,14 +53,13 @@ def main(rows: int) -> None:
         pages = [tables.render(board), board_page.render(board, folder / "pictures")]
         took = time.process_time() - start
         heavy = sorted({"torch", "matplotlib", "pandas", "scipy"} & set(sys.modules))
-        print(f"{len(found)} rows: read {took_read:.2f} s, compute {took_compute:.2f} s, render "
-              f"{took - took_read - took_compute:.2f} s, together {took:.2f} s")  # fmt: skip
-        print(
-            f"pages of {', '.join(f'{len(p) / 1e3:.0f} kB' for p in pages)}; imported: {', '.join(heavy) or 'no torch'}"
-        )
+        said = [f"{len(found)} rows: read {took_read:.2f} s, compute {took_compute:.2f} s, "
+                f"render {took - took_read - took_compute:.2f} s, together {took:.2f} s",
+                f"pages of {len(pages[0]) / 1e3:.0f} and {len(pages[1]) / 1e3:.0f} kB; heavy imports: {heavy}"]  # fmt: skip
         start = time.process_time()
         drawn = figures.write(board, folder)
-        print(f"{len(drawn)} figures, drawn apart: {time.process_time() - start:.2f} s")
+        said.append(f"{len(drawn)} figures, drawn apart: {time.process_time() - start:.2f} s")
+        sys.stdout.write("\n".join(said) + "\n")
 
 
 if __name__ == "__main__":

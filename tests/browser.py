@@ -96,7 +96,8 @@ class Browser:
         """Moves the mouse onto the middle of an element and presses it."""
         found = json.dumps(selector)
         x, y = self.evaluate(
-            f"(() => {{ const e = document.querySelector({found}); e.scrollIntoView({{block: 'center', inline: 'center'}});"
+            f"(() => {{ const e = document.querySelector({found});"
+            " e.scrollIntoView({block: 'center', inline: 'center'});"
             " const r = e.getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]; })()"
         )
         self.press(x, y)

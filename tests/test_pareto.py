@@ -117,8 +117,8 @@ def test_a_method_that_leaves_all_else_alone_may_enter() -> None:
 
 
 def test_a_duplicate_neither_enters_nor_distorts() -> None:
-    copies = [r.model_copy(update={"method": "a_copy", "provenance": {"finished": "2026-11-23"}, "cost": {"seconds": 1.0}})
-              for r in rows(GOOD) if r.method == "strong"]  # fmt: skip
+    later = {"method": "a_copy", "provenance": {"finished": "2026-11-23"}, "cost": {"seconds": 1.0}}
+    copies = [r.model_copy(update=later) for r in rows(GOOD) if r.method == "strong"]
     made, methods = make(rows(GOOD) + copies)
     assert made.why[methods.index("a_copy")] == "the same values as strong"
     assert on(rows(GOOD) + copies) == on(rows(GOOD))
