@@ -18,7 +18,7 @@ from bench.store import write_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DRAWING = 1  # counted up when the drawing itself changes
+DRAWING = 2  # counted up when the drawing itself changes
 LABELS = {"none": "untouched model", "learned": "before erasing", "references": "the references"}
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "front", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
@@ -121,8 +121,8 @@ def _draw(axes: Axes, drawn: dict[str, Any]) -> None:
         _point(axes, point)
     for anchor in drawn["anchors"]:
         axes.plot(*anchor["at"], marker="D", markersize=5, color=ANCHOR, markerfacecolor="white", linestyle="")
-        _label(axes, anchor["label"], anchor["at"], ANCHOR, "italic")
     axes.margins(0.12)
+    _labels(axes, drawn)
 
 
 def _point(axes: Axes, point: dict[str, Any]) -> None:
@@ -133,11 +133,25 @@ def _point(axes: Axes, point: dict[str, Any]) -> None:
     axes.plot([x, x], [low, high], **bars)
     axes.plot(x, y, "o", markersize=6 if point["on"] else 4.5, color=colour,
               markerfacecolor=colour if point["on"] else "white", zorder=3)  # fmt: skip
-    _label(axes, point["method"], point["at"], colour, "normal")
 
 
-def _label(axes: Axes, text: str, at: list[float], colour: str, style: str) -> None:
-    text = text.replace("$", r"\$")
-    axes.annotate(
-        text, (at[0], at[1]), xytext=(5, 4), textcoords="offset points", fontsize=7.5, color=colour, fontstyle=style
-    )
+def _labels(axes: Axes, drawn: dict[str, Any]) -> None:
+    """Writes names where they meet no other: those on the front first, then anchors; who finds no room has none."""
+    named = [(0.0 if p["on"] else 1.0, p["method"], p["at"], ON if p["on"] else OFF, "normal") for p in drawn["points"]]
+    named += [(0.5, a["label"], a["at"], ANCHOR, "italic") for a in drawn["anchors"]]
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # so that places are known
+    scale = 72 / figure.dpi
+    places = [axes.transData.transform(at) * scale for _, _, at, _, _ in named]
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
+    for index in sorted(range(len(named)), key=lambda i: (named[i][0], named[i][1])):
+        (_, text, at, colour, style), (x, y) = named[index], places[index]
+        wide, tall = 4.2 * len(text), 8.0
+        for dx, dy in ((5, 4), (5, -10), (-5 - wide, 4), (-5 - wide, -10), (-wide / 2, 7), (-wide / 2, -14)):
+            box = (x + dx, y + dy, x + dx + wide, y + dy + tall)
+            if not any(box[0] < t[2] and box[2] > t[0] and box[1] < t[3] and box[3] > t[1] for t in taken):
+                taken.append(box)
+                axes.annotate(text.replace("$", r"\$"), (at[0], at[1]), xytext=(dx, dy), textcoords="offset points",
+                              fontsize=7.5, color=colour, fontstyle=style)  # fmt: skip
+                break

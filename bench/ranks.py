@@ -30,7 +30,8 @@ def complete(values: Array) -> tuple[Array, Array]:
     """
     measured: Array = np.isfinite(values).sum(-1) > 0
     concepts = shared(measured)
-    return measured[:, concepts].all(1) & measured.any(1), concepts
+    has_all: Array = measured[:, concepts].sum(1) == concepts.sum()
+    return has_all & measured.any(1), concepts
 
 
 def ranks(values: Array, better: str) -> tuple[Array, Array, Array]:
