@@ -17,6 +17,7 @@ from bench.store import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DRAWING = 2  # counted up when the drawing itself changes
 LABELS = {"none": "untouched model", "learned": "before erasing", "references": "the references"}
@@ -95,14 +96,14 @@ def _svg(drawn: dict[str, Any]) -> str:
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
-        _draw(figure.subplots(), drawn)
+        _draw(figure, figure.subplots(), drawn)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     head, _, rest = out.getvalue().partition("<svg ")
     return f"{head}<!-- {key(drawn)} -->\n<svg {rest}"
 
 
-def _draw(axes: Axes, drawn: dict[str, Any]) -> None:
+def _draw(figure: Figure, axes: Axes, drawn: dict[str, Any]) -> None:
     axes.set_title(drawn["name"], loc="left", fontsize=10)
     for name, heading, arrow in zip("xy", drawn["headings"], drawn["arrows"], strict=True):
         axes.set(**{f"{name}label": f"{heading} {arrow}".replace("$", r"\$")})
@@ -122,7 +123,7 @@ def _draw(axes: Axes, drawn: dict[str, Any]) -> None:
     for anchor in drawn["anchors"]:
         axes.plot(*anchor["at"], marker="D", markersize=5, color=ANCHOR, markerfacecolor="white", linestyle="")
     axes.margins(0.12)
-    _labels(axes, drawn)
+    _labels(figure, axes, drawn)
 
 
 def _point(axes: Axes, point: dict[str, Any]) -> None:
@@ -135,14 +136,12 @@ def _point(axes: Axes, point: dict[str, Any]) -> None:
               markerfacecolor=colour if point["on"] else "white", zorder=3)  # fmt: skip
 
 
-def _labels(axes: Axes, drawn: dict[str, Any]) -> None:
+def _labels(figure: Figure, axes: Axes, drawn: dict[str, Any]) -> None:
     """Writes names where they meet no other: those on the front first, then anchors; who finds no room has none."""
     named = [(0.0 if p["on"] else 1.0, p["method"], p["at"], ON if p["on"] else OFF, "normal") for p in drawn["points"]]
     named += [(0.5, a["label"], a["at"], ANCHOR, "italic") for a in drawn["anchors"]]
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # so that places are known
     scale = 72 / figure.dpi
+    figure.draw_without_rendering()  # so that places are known
     places = [axes.transData.transform(at) * scale for _, _, at, _, _ in named]
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
     for index in sorted(range(len(named)), key=lambda i: (named[i][0], named[i][1])):

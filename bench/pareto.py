@@ -67,7 +67,7 @@ def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Ma
     reference = np.array([_worst(cells, c, concepts, worst) for c in columns])
     on = undominated(scores, fit)
     return Front(name, (columns[0], columns[1]), points, int(concepts.sum()), on,
-                 undominated(drawn_scores, gains & fit).mean(0), why, reference,
+                 undominated(drawn_scores, gains).mean(0), why, reference,
                  hypervolume(scores[on], _scores(cells, columns, reference)))  # fmt: skip
 
 

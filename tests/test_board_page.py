@@ -90,7 +90,9 @@ def test_a_page_is_light(root: Path) -> None:
     assert [p for p in pages if p.stat().st_size - 4 / 3 * pictures[p] > 400_000] == []
 
 
-@pytest.mark.parametrize("content", [b"<svg onload=alert(1)>", b"RIFF\0\0\0\0WEBP" + bytes(board_page.LARGEST)])
+@pytest.mark.parametrize(
+    "content", [b"<svg onload=alert(1)>", b"<svg\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBP" + bytes(board_page.LARGEST)]
+)
 def test_a_picture_is_a_small_webp(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bold.webp").write_bytes(content)
     with pytest.raises(BenchError, match=r"bold\.webp: a WebP of at most"):

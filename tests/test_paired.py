@@ -24,6 +24,7 @@ def test_one_product_of_matrices_is_as_a_column_at_a_time() -> None:
     measured = rng.random((5, 3)) > 0.3
     alone = np.concatenate([resampled(values[i : i + 1], measured) for i in range(6)], axis=1)
     np.testing.assert_allclose(resampled(values, measured), alone, atol=1e-12)
+    np.testing.assert_allclose(resampled(np.ones((1, 5, 3)), measured), 1.0)  # the weights of a draw sum to 1
 
 
 def test_draws_have_the_variance_of_two_stages() -> None:

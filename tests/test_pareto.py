@@ -75,6 +75,8 @@ def test_the_front_is_what_nothing_beats() -> None:
 def test_what_is_no_number_neither_enters_nor_distorts(bad: float) -> None:
     nan = [_row("nan", c, s, gain, harm) for c in CONCEPTS for s in (0, 1) for gain, harm in [(0.99, bad)]]
     other = [_row("nan2", c, s, bad, 0.0) for c in CONCEPTS for s in (0, 1)]
+    cells = gather(rows(GOOD) + nan + other, ["gain", "harm"], ["seconds"])
+    assert not any(np.isinf(v).any() for v in cells.values.values())
     assert on(rows(GOOD) + nan + other) == on(rows(GOOD))
     assert told(rows(GOOD) + nan + other) == told(rows(GOOD))
 
