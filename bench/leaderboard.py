@@ -58,12 +58,13 @@ def update(out: Path, rows: Sequence[Row]) -> list[Path]:
         BenchError: a row's names cannot be those of a file.
     """
     allowed = settings()["protocols"]
-    for row in rows:
-        if row.protocol in allowed:
-            name = f"{row.method}-{row.concept}-seed{row.seed}-{row.protocol}.json"
-            if wrong := [n for n in (board(row), name) if not re.match(NAME, n)]:
-                raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
-            write_text(out / board(row) / "rows" / name, row.model_dump_json(indent=1) + "\n")
+    new = {
+        (board(r), f"{r.method}-{r.concept}-seed{r.seed}-{r.protocol}.json"): r for r in rows if r.protocol in allowed
+    }
+    if wrong := [name for names in new for name in names if not re.match(NAME, name)]:
+        raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
+    for (folder_name, name), row in new.items():
+        write_text(out / folder_name / "rows" / name, row.model_dump_json(indent=1) + "\n")
     folders = sorted(p.parent for p in out.glob("*/rows") if any(p.glob("*.json")))
     for folder in folders:
         render(folder)

@@ -24,9 +24,8 @@ def patterns(measured: Array) -> Iterator[tuple[Array, Array]]:
     Args:
         measured: (n, …) of bools.
     """
-    flat = measured.reshape(len(measured), -1)
     found: dict[bytes, list[int]] = {}
-    for index, row in enumerate(flat):
+    for index, row in enumerate(measured):
         found.setdefault(row.tobytes(), []).append(index)
     for own in found.values():
         yield measured[own[0]], np.array(own)

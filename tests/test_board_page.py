@@ -126,6 +126,16 @@ def test_it_opens_without_a_request_or_a_complaint(chromium: Browser, page: Path
 
 
 @needs_browser
+def test_a_board_without_methods_opens_too(chromium: Browser, tmp_path: Path) -> None:
+    anchors = [_row("none", c, 0, 0.5, 0.5, anchors={}, measured={}) for c in ("cat", "dog")]
+    for index, found in enumerate((anchors, [_row("none", "cat", 0, 0.5, 0.5)])):
+        path = tmp_path / f"{index}.html"
+        path.write_text(board_page.render(analyse(found), tmp_path), encoding="utf-8")
+        chromium.open(path)
+    assert chromium.complaints == []
+
+
+@needs_browser
 def test_headings_sort(chromium: Browser, page: Path) -> None:
     chromium.open(page)
     assert _shown(chromium) == ["bold", "plain", EVIL, "dreambooth_lora"]

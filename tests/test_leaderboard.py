@@ -133,7 +133,7 @@ def test_names_stay_in_the_board(tmp_path: Path, field: str) -> None:
     row = make().model_copy(update={field: "../../x"})
     with pytest.raises(BenchError, match="letters, digits"):
         update(tmp_path / "boards", [make("fine"), row])
-    assert list(tmp_path.rglob("*x*")) == []
+    assert list(tmp_path.iterdir()) == []  # nothing of the others either
 
 
 def test_what_a_row_says_is_no_markdown() -> None:
@@ -163,6 +163,24 @@ def test_figures_are_drawn_only_where_they_changed(tmp_path: Path) -> None:
     moved = figures.write(analyse(given(0.01)), tmp_path)
     assert tmp_path / "fronts" / "prompt-following-and-cost.svg" not in moved
     assert tmp_path / "fronts" / "fidelity-and-prompt-following.svg" in moved
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [make("none")],
+        [make()],
+        [make(status="failed", reason="no", measured={}, cost={})],
+        [make(kind="unheard_of")],
+        [make(cost={}), make("b", "dog", measured={}, anchors={})],
+        [make(measured={}, anchors={}), make("dreambooth_lora")],
+    ],
+    ids=["anchor", "one", "failed", "kind", "disjoint", "unmeasured"],
+)
+def test_a_board_may_hold_next_to_nothing(rows: list[Row], tmp_path: Path) -> None:
+    for folder in update(tmp_path, rows):
+        assert (folder / "README.md").read_text().startswith(f"# {rows[0].kind} on d, m")
+        assert (folder / "index.html").is_file()
 
 
 def test_the_order_of_rows_changes_nothing() -> None:

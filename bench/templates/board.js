@@ -153,6 +153,7 @@
   };
   const axis = (front, i) => {
     const all = [...front.points.flatMap((p) => [p.low[i], p.high[i]]), ...front.anchors.map((a) => a.at[i])];
+    if (!all.length) all.push(0, 1);
     const [low, high] = [Math.min(...all), Math.max(...all)];
     const room = 0.07 * (high - low || 1);
     return {
