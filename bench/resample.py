@@ -88,6 +88,12 @@ def drawn(values: Array, draws: int = DRAWS) -> Array:
     """Returns bootstrap means, (draws, n) of values (n, concepts, seeds), widened for few concepts as all intervals
     here are; NaN where nothing was measured.
     """
+    return _drawn(np.asarray(values, float).tobytes(), values.shape, draws)
+
+
+@lru_cache(maxsize=32)  # a column's draws serve its intervals, ranks and fronts
+def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
+    values = np.frombuffer(content).reshape(shape)
     out = np.full((draws, len(values)), np.nan)
     for measured, own in patterns(np.isfinite(values)):
         if measured.any():
@@ -95,7 +101,9 @@ def drawn(values: Array, draws: int = DRAWS) -> Array:
             mean, concepts = means(values[own]), int(measured.any(1).sum())
             wider = np.sqrt(concepts / (concepts - 1)) if concepts > 1 else 1.0
             out[:, own] = mean + wider * (means_drawn - mean)
-    return np.round(out, DECIMALS)
+    out = np.round(out, DECIMALS)
+    out.flags.writeable = False  # it is shared
+    return out
 
 
 def intervals(values: Array, level: float = 0.95) -> tuple[Array, Array, Array]:
