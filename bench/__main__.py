@@ -17,6 +17,7 @@ python -m bench tune METHOD ...                find a method's values for a mode
 python -m bench score --images FOLDER ...      score pictures made elsewhere
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench validate ROWS ...              check rows before they are put on a board
+python -m bench power BOARD                    concepts and seeds that a difference needs
 python -m bench data                           write the embedded dataset again
 
 A run is composed of these groups and values (conf/ has them all):

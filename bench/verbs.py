@@ -141,18 +141,47 @@ def leaderboard(args: list[str]) -> int:
     parser.add_argument("runs", nargs="*", type=Path, help="folders of runs whose rows are added; none only renders")
     parser.add_argument("--out", type=Path, default=Path("leaderboards"), help="folder of the boards")
     options = parser.parse_args(args)
+    import gc
     import sys
 
     from bench.claims_page import write
     from bench.leaderboard import collect, update
 
+    gc.disable()  # rows hold no cycles; with thousands of them the collector would take most of the time
+
     missing = [p for p in options.runs if not p.is_dir()]
     if missing:
         raise BenchError(f"{missing[0]}: no such folder; one with runs in it would be right")
     for folder in update(options.out, collect(options.runs)):
-        sys.stdout.write(f"{folder / 'README.md'}\n")
+        sys.stdout.write(f"{folder / 'README.md'}, index.html\n")
     for page in write(options.out):
         sys.stdout.write(f"{page}\n")
+    return 0
+
+
+def power(args: list[str]) -> int:
+    """Says how many concepts and seeds show a difference, from the spread of a board's rows."""
+    parser = argparse.ArgumentParser("python -m bench power", description=power.__doc__)
+    parser.add_argument("board", type=Path, help="folder of a board")
+    parser.add_argument("--column", help="of the board's table; its first if left out")
+    parser.add_argument("--difference", type=float, nargs="+", default=[0.02, 0.05, 0.1, 0.2], help="in its unit")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 5], help="trainings a concept")
+    parser.add_argument("--alpha", type=float, default=0.05, help="level of a two-sided test")
+    options = parser.parse_args(args)
+    if min(options.seeds) < 1 or not 0 < options.alpha < 1 or min(map(abs, options.difference)) == 0:
+        raise BenchError("power: seeds of 1 or more, differences other than 0 and an alpha in (0, 1) would be right")
+    import sys
+
+    from bench.analysis import analyse
+    from bench.leaderboard import read
+    from bench.power import table
+
+    rows = read(options.board)
+    if not rows:
+        raise BenchError(f"{options.board}: no rows; a folder of leaderboards/ would be right")
+    board = analyse(rows)
+    column = options.column or next(iter(board.columns), "")
+    sys.stdout.write(table(board, column, options.difference, options.seeds, options.alpha))
     return 0
 
 
@@ -195,5 +224,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "score": score,
     "leaderboard": leaderboard,
     "validate": validate,
+    "power": power,
     "data": data,
 }

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench.leaderboard import board, collect, read, render, summary, update
+from bench import board_page, figures, tables
+from bench.analysis import analyse
+from bench.errors import BenchError
+from bench.leaderboard import board, collect, read, update
 from bench.row import Row, Value
 
 
@@ -35,9 +38,13 @@ def _write(root: Path, row: Row, name: str) -> None:
     (root / name / "row.json").write_text(row.model_dump_json())
 
 
+def render(rows: list[Row]) -> str:
+    return tables.render(analyse(rows))
+
+
 def test_the_best_stands_first_and_anchors_above_all() -> None:
     page = render([make("worse", dino=0.3), make("better", dino=0.8), make("none", dino=0.1)])
-    lines = [line for line in page.splitlines() if line.startswith("|")]
+    lines = [line for line in page.partition("## ")[0].splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in lines[2:]] == [
         "*untouched model*", "*the references*", "`better`", "`worse`"
     ]  # fmt: skip
@@ -56,10 +63,16 @@ def test_lower_is_better_where_it_is() -> None:
 
 
 def test_a_cell_is_the_mean_over_concepts_and_seeds() -> None:
-    values = [("cat", _value(0.2)), ("cat", _value(0.4)), ("dog", _value(0.9)), ("dog", _value(0.7))]
-    mean, low, high = summary(values)
+    values = [("cat", 0, 0.2), ("cat", 1, 0.4), ("dog", 0, 0.9), ("dog", 1, 0.7)]
+    found = analyse([make(concept=c, seed=s, dino=v) for c, s, v in values])
+    mean, low, high = (float(v[0]) for v in found.values["dino"])
     assert mean == pytest.approx(0.55)
     assert low < 0.4 < 0.7 < high
+
+
+def test_a_concept_with_more_seeds_weighs_no_more() -> None:
+    rows = [make(concept="cat", seed=s, dino=0.2) for s in range(3)] + [make(concept="dog", dino=0.8)]
+    assert "| 0.500 [" in render(rows)
 
 
 def test_what_failed_is_listed_and_in_no_mean() -> None:
@@ -91,12 +104,120 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     assert board(row) == "d-m-subject"
 
 
+def test_a_row_counts_once_and_of_the_last_protocol() -> None:
+    rows = [make(dino=0.2), make(dino=0.2), make("other", dino=0.3), make(dino=0.6, protocol="full")]
+    found = analyse(rows)
+    assert len(found.rows) == 2
+    assert found.cells.methods == ["purecc", "other"]
+    assert found.values["dino"][0].tolist() == [0.6, 0.3]
+
+
+def test_differences_are_told_with_their_p() -> None:
+    rows = [make("dreambooth_lora", c, dino=0.5) for c in "abcdefgh"] + [make("a", c, dino=0.7) for c in "abcdefgh"]
+    page = render(rows)
+    assert "## Against `dreambooth_lora`" in page
+    assert "| `a` | **+0.200 [0.20, 0.20] p 0.01** |" in page
+    assert "With 8 concepts no p can be below 0.00781" in page
+    assert "## Against" not in render(rows[8:])
+
+
+def test_what_is_no_row_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "x.json").write_text(make().model_dump_json().replace('"value":0.5', '"value":NaN'))
+    with pytest.raises(BenchError, match=r"x\.json: measured\.dino\.value: .*finite"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["method", "concept", "model"])
+def test_names_stay_in_the_board(tmp_path: Path, field: str) -> None:
+    row = make().model_copy(update={field: "../../x"})
+    with pytest.raises(BenchError, match="letters, digits"):
+        update(tmp_path / "boards", [make("fine"), row])
+    assert list(tmp_path.iterdir()) == []  # nothing of the others either
+
+
+def test_what_a_row_says_is_no_markdown() -> None:
+    reason = "a|b `c` <img src=x onerror=alert(1)>\n# head [l](u)"
+    page = render([make("<img src=x onerror=alert(1)>|`", dino=0.6), make(seed=1, status="failed", reason=reason)])
+    assert "<img" not in page
+    assert "\n# head" not in page
+    assert r"a\|b \`c\` &lt;img src=x onerror=alert(1)&gt; # head \[l\](u)" in page
+    lengths = {line.replace(r"\|", "").count("|") for line in page.partition("## ")[0].splitlines() if line[:2] == "| "}
+    assert len(lengths) == 1
+
+
+def test_figures_are_drawn_only_where_they_changed(tmp_path: Path) -> None:
+    def given(shift: float) -> list[Row]:
+        values = {"a": (0.5 + shift, 0.5), "b": (0.6, 0.4)}
+        return [make(m, c, measured={"dino": _value(d), "clip_t": _value(t)})
+                for m, (d, t) in values.items() for c in ("cat", "dog")]  # fmt: skip
+
+    first = figures.write(analyse(given(0.0)), tmp_path)
+    assert {p.name for p in first} >= {"fidelity-and-prompt-following.svg", "fidelity-and-cost.svg"}
+    before = {p: p.read_bytes() for p in first}
+    assert figures.write(analyse(given(0.0)), tmp_path) == []
+    for path in first:
+        path.unlink()
+    figures.write(analyse(given(0.0)), tmp_path)
+    assert {p: p.read_bytes() for p in first} == before
+    moved = figures.write(analyse(given(0.01)), tmp_path)
+    assert tmp_path / "fronts" / "prompt-following-and-cost.svg" not in moved
+    assert tmp_path / "fronts" / "fidelity-and-prompt-following.svg" in moved
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [make("none")],
+        [make()],
+        [make(status="failed", reason="no", measured={}, cost={})],
+        [make(kind="unheard_of")],
+        [make(cost={}), make("b", "dog", measured={}, anchors={})],
+        [make(measured={}, anchors={}), make("dreambooth_lora")],
+    ],
+    ids=["anchor", "one", "failed", "kind", "disjoint", "unmeasured"],
+)
+def test_a_board_may_hold_next_to_nothing(rows: list[Row], tmp_path: Path) -> None:
+    for folder in update(tmp_path, rows):
+        assert (folder / "README.md").read_text().startswith(f"# {rows[0].kind} on d, m")
+        assert (folder / "index.html").is_file()
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    rows = [make(m, c, s, dino=(7 * len(m) + 3 * s + ord(c)) % 10 / 10)
+            for m in ("a", "bb", "ccc") for c in "xyz" for s in (0, 1)]  # fmt: skip
+    pages = [(render(r), board_page.render(analyse(r), Path("none"))) for r in (rows, rows[::-1])]
+    assert pages[0] == pages[1]
+
+
 def test_committed_boards_are_of_their_rows(root: Path) -> None:
     boards = [p.parent for p in (root / "leaderboards").glob("*/rows")]
+    assert boards
     for folder in boards:
-        assert (folder / "README.md").read_text(encoding="utf-8") == render(read(folder)), folder
+        found = analyse(read(folder))
+        assert (folder / "README.md").read_text(encoding="utf-8") == tables.render(found), folder
+        page = board_page.render(found, folder / "pictures")
+        assert (folder / "index.html").read_text(encoding="utf-8") == page, folder
+        assert {p.name: _key(p) for p in (folder / "fronts").glob("*.svg")} == {
+            Path(figures.path_of(f.name)).name: figures.key(figures.describe(found, f)) for f in found.fronts
+        }, folder
 
 
-def test_rendering_imports_no_torch(root: Path) -> None:
-    code = "import sys, bench.leaderboard; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+def _key(figure: Path) -> str:
+    return figure.read_text(encoding="utf-8").partition("<!-- ")[2].partition(" -->")[0]
+
+
+def test_rendering_imports_nothing_heavy(root: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from bench import board_page, tables
+from bench.analysis import analyse
+from bench.leaderboard import read
+board = analyse(read(next(p.parent for p in Path("leaderboards").glob("*/rows"))))
+tables.render(board), board_page.render(board, Path("none"))
+sys.exit(" ".join(sorted({"torch", "matplotlib", "pandas", "scipy"} & set(sys.modules))) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert done.returncode == 0

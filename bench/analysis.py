@@ -1,0 +1,86 @@
+"""All that a board's pages say, computed once from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import yaml
+
+from bench import paths
+from bench.cells import Cells, gather, once
+from bench.paired import Differences, against
+from bench.pareto import Front, front
+from bench.ranks import ranks
+from bench.resample import Array, intervals
+from bench.row import Row
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board: its rows, and per column what `Cells.methods` have, (methods,) each.
+
+    Attributes:
+        rows: one a method, concept and seed, those that failed too.
+        cells: the finished ones as arrays.
+        columns: what is measured, in the order of `conf/leaderboard.yaml`.
+        costs: cost → its heading.
+        values: column → mean, low, high.
+        anchors: anchor → column → mean, low, high, (1,) each.
+        baseline: what the differences are to; none where its rows are not there.
+        differences: column → differences to the baseline.
+        ranks: column → rank, low, high.
+        fronts: those whose columns are measured.
+    """
+
+    rows: list[Row]
+    cells: Cells
+    columns: list[str]
+    costs: dict[str, str]
+    values: dict[str, tuple[Array, Array, Array]]
+    anchors: dict[str, dict[str, tuple[Array, Array, Array]]]
+    baseline: str | None
+    differences: dict[str, Differences]
+    ranks: dict[str, tuple[Array, Array, Array]]
+    fronts: list[Front]
+
+    @property
+    def kind(self) -> str:
+        """The task."""
+        return self.rows[0].kind
+
+
+@cache
+def settings() -> dict[str, Any]:
+    """Returns `conf/leaderboard.yaml`: which protocols count, and the columns and fronts of each task."""
+    return yaml.safe_load((paths.shipped("conf") / "leaderboard.yaml").read_text(encoding="utf-8"))
+
+
+def analyse(rows: Sequence[Row]) -> Board:
+    """Returns what is to be said of a board's rows.
+
+    Args:
+        rows: of one board, at least one.
+    """
+    config, kind = settings(), rows[0].kind
+    counted = once(rows, config["protocols"])
+    cells = gather(counted, config["columns"].get(kind, []), list(config["costs"]))
+    columns = [c for c in cells.values if c not in config["costs"]]
+    baseline = config["baseline"].get(kind)
+    at = cells.methods.index(baseline) if baseline in cells.methods else None
+    pairs = config["fronts"].get(kind, {}) if columns else {}
+    return Board(
+        rows=counted,
+        cells=cells,
+        columns=columns,
+        costs=config["costs"],
+        values={c: intervals(v) for c, v in cells.values.items()},
+        anchors={a: {c: intervals(v[None, :, None]) for c, v in own.items()} for a, own in cells.anchors.items()},
+        baseline=None if at is None else baseline,
+        differences={} if at is None else {c: against(cells.values[c], at) for c in columns},
+        ranks={c: ranks(cells.values[c], cells.better[c]) for c in columns},
+        fronts=[front(cells, name, pair, columns[0], config["worst"])
+                for name, pair in pairs.items() if set(pair) <= set(cells.values)],
+    )  # fmt: skip

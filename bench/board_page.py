@@ -1,0 +1,153 @@
+"""A board as one page that needs nothing else: a table to sort and filter, fronts to look into, and the pictures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.analysis import Board
+from bench.errors import BenchError
+from bench.figures import LABELS, describe
+from bench.resample import Array
+from bench.show import ARROWS
+from bench.tables import number, runs, smallest_p
+
+TEMPLATES = Path(__file__).parent / "templates"
+CHARTS = "chart.umd.min.js"  # Chart.js as its project publishes it
+LARGEST = 200_000  # bytes of a method's picture
+
+
+def render(board: Board, pictures: Path) -> str:
+    """Returns the page.
+
+    Args:
+        board: what it says.
+        pictures: folder that may hold a `METHOD.webp` for each method.
+
+    Raises:
+        BenchError: a picture is no WebP, or too large to be part of a page.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True
+    )  # fmt: skip
+    scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in (CHARTS, "board.js")]
+    scripts = [s.split("//# sourceMappingURL")[0] for s in scripts]  # nothing is asked for, not by a debugger either
+    styles = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "board.css")]
+    return env.get_template("board.html").render(
+        scripts=scripts, styles=styles, allowed=" ".join(map(_hash, scripts)), **_context(board, pictures)
+    )
+
+
+def _hash(script: str) -> str:
+    """Returns a script as a page's policy names it: only these run, whatever a row may hold."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _context(board: Board, pictures: Path) -> dict[str, Any]:
+    cells, counts, first = board.cells, runs(board), board.rows[0]
+    columns = [_column(board, c) for c in cells.values]
+    groups = list(dict.fromkeys(c["group"] for c in columns))
+    for column in columns:
+        column["group_index"] = groups.index(column["group"])
+    methods = [
+        {"name": m, "runs": counts.get(m, ""), "picture": _picture(pictures, m), "note": _note(board, i),
+         "fronts": [f.name for f in board.fronts if f.on[i]], "cells": [_cell(board, c, i) for c in columns]}
+        for i, m in enumerate(cells.methods)
+    ]  # fmt: skip
+    return {
+        "task": board.kind, "dataset": first.dataset, "model": first.model, "baseline": board.baseline,
+        "facts": [("runs", len(board.rows)), ("methods", len(cells.methods)), ("concepts", len(cells.concepts)),
+                  ("training seeds", len(cells.seeds)),
+                  ("protocol", ", ".join(sorted({r.protocol for r in board.rows})))],
+        "concepts": cells.concepts, "columns": columns, "methods": methods,
+        "groups": groups,
+        "anchors": [{"name": LABELS[a], "cells": [_plain(own.get(c["name"])) for c in columns]}
+                    for a, own in board.anchors.items() if set(own) & set(board.columns)],
+        "failed": [r for r in board.rows if r.status != "ok"], "floor": smallest_p(board),
+        "fronts": [_front(board, f) for f in board.fronts],
+        "data": {"fronts": [describe(board, f) for f in board.fronts], "first": board.columns[:1]},
+    }  # fmt: skip
+
+
+def _column(board: Board, name: str) -> dict[str, Any]:
+    """Returns a column's heading, and the range its bars are drawn over."""
+    found = next((r.measured[name] for r in board.rows if name in r.measured), None)
+    found = found if name in board.columns else None
+    bounds = np.concatenate(board.values[name])
+    known = bounds[np.isfinite(bounds)]
+    return {"name": name, "heading": board.costs.get(name, name), "title": found.title if found else name,
+            "group": found.group if found else "cost", "checkpoint": found.checkpoint if found else "",
+            "better": board.cells.better[name], "arrow": ARROWS[board.cells.better[name]],
+            "range": (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)}  # fmt: skip
+
+
+def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
+    """Returns what a cell says in each of the table's three views, and by what it sorts."""
+    name = column["name"]
+    mean, low, high = (float(v[index]) for v in board.values[name])
+    sort = number(float(board.cells.score(name, np.array(mean))), 6)
+    if name not in board.columns:
+        return {"value": number(mean, 0), "sort": sort, "best": False}
+    rank, best, worst = (float(r[index]) for r in board.ranks[name])
+    out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2), "best": rank == 1,
+           "bar": _bar((low, high, mean), column["range"]), "rank": number(rank, 0),
+           "rank_bounds": _bounds(best, worst, 0), "difference": ""}  # fmt: skip
+    if name in board.differences:
+        d = board.differences[name]
+        value, p = float(d.value[index]), float(d.adjusted[index])
+        out["difference"] = f"{value:+.3f}" if np.isfinite(value) else ""
+        out["difference_bounds"] = _bounds(float(d.low[index]), float(d.high[index]), 2)
+        out |= {"p": number(p, 2), "settled": p <= 0.05}
+    return out
+
+
+def _bounds(low: float, high: float, decimals: int) -> str:
+    return f"{number(low, decimals)} to {number(high, decimals)}" if np.isfinite(low) and np.isfinite(high) else ""
+
+
+def _bar(values: tuple[float, float, float], span: tuple[float, float]) -> list[str] | None:
+    """Returns where an interval starts, its width and its mean, in per cent of the column's range."""
+    (low, high, mean), wide = values, span[1] - span[0]
+    shares = [(low - span[0]) / wide, (high - low) / wide, (mean - span[0]) / wide] if wide > 0 else []
+    return [f"{100 * s:.0f}" for s in shares] if shares and np.isfinite(shares).all() else None
+
+
+def _plain(interval: tuple[Array, Array, Array] | None) -> dict[str, str]:
+    mean, low, high = (float(v[0]) for v in interval) if interval else (np.nan,) * 3
+    return {"value": number(mean), "bounds": _bounds(low, high, 2) if low != high else ""}
+
+
+def _note(board: Board, index: int) -> str:
+    """Returns why a method enters no front, where that is so of all."""
+    reasons = {f.why[index] for f in board.fronts}
+    return reasons.pop() if len(reasons) == 1 else ""
+
+
+def _front(board: Board, front: Any) -> dict[str, Any]:
+    order = sorted(np.flatnonzero(front.on), key=lambda i: -front.chance[i])
+    known = bool(np.isfinite(front.hypervolume))
+    return {
+        "name": front.name, "concepts": front.concepts,
+        "on": [(board.cells.methods[i], f"{front.chance[i]:.2f}") for i in order],
+        "hypervolume": f"{front.hypervolume:.3g}" if known else "",
+        "reference": ", ".join(f"{v:z.3g}" for v in front.reference) if known else "",
+    }  # fmt: skip
+
+
+def _picture(folder: Path, method: str) -> str:
+    """Returns a method's picture as part of the page; nothing where there is none."""
+    path = folder / f"{method}.webp"
+    if not re.fullmatch(r"[\w.-]+", method) or not path.is_file():
+        return ""
+    content = path.read_bytes()
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) > LARGEST:
+        raise BenchError(f"{path}: a WebP of at most {LARGEST // 1000} kB would be right")
+    return "data:image/webp;base64," + base64.b64encode(content).decode()

@@ -1,0 +1,201 @@
+"""A board's page: nothing of a row runs, nothing is asked for, and in a browser it sorts, filters and draws."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import CHROMIUM, Browser, browser
+from PIL import Image
+
+from bench import board_page
+from bench.analysis import analyse
+from bench.errors import BenchError
+from bench.row import Row, Value
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+EVIL = '<img src=x onerror="document.title=1">'
+METHODS = {"dreambooth_lora": (0.5, 0.3), "plain": (0.7, 0.2), "bold": (0.9, 0.1), EVIL: (0.6, 0.15)}
+CLOSING = "</script><script>document.title=1</script>"
+
+
+def _row(method: str, concept: str, seed: int, dino: float, clip: float, **fields: Any) -> Row:
+    def value(v: float, group: str) -> Value:
+        return Value(value=v, low=v, high=v, n=9, better="higher", checkpoint="judge", version=1, group=group)
+
+    measured = {"dino": value(dino, "fidelity"), "clip_t": value(clip, "prompt following")}
+    given = {
+        "status": "ok", "method": method, "model": "m", "dataset": "d", "concept": concept, "kind": "subject",
+        "protocol": "quick", "seed": seed, "hyperparameters": {}, "tuned": False, "measured": measured,
+        "anchors": {"none": {"dino": value(0.1, "fidelity"), "clip_t": value(0.4, "prompt following")}},
+        "cost": {"seconds": 10.0 + seed}, "provenance": {"finished": "2026-11-22T10:00:00+0000"},
+    }  # fmt: skip
+    return Row(**(given | fields))
+
+
+def rows() -> list[Row]:
+    out = [_row(m, c, s, d + 0.01 * i + 0.02 * s, t + 0.02 * i) for m, (d, t) in METHODS.items()
+           for i, c in enumerate(("cat", "cow", CLOSING)) for s in (0, 1)]  # fmt: skip
+    return [*out, _row("plain", "dog", 0, 0, 0, status="failed", reason=f"it says {CLOSING}", measured={})]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("board")
+    (folder / "pictures").mkdir()
+    Image.new("RGB", (192, 64), (90, 140, 60)).save(folder / "pictures" / "bold.webp")
+    (folder / "index.html").write_text(board_page.render(analyse(rows()), folder / "pictures"), encoding="utf-8")
+    return folder / "index.html"
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_what_a_row_says_is_text(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    reader = _Reader()
+    reader.feed(text)
+    assert sum(tag == "script" for tag, _ in reader.tags) == 3  # the data, the library and the page's own
+    assert [a for tag, a in reader.tags if any(name.startswith("on") for name in a)] == []
+    sources = [a.get("src") for tag, a in reader.tags if tag in ("img", "script", "link") and a.get("src")]
+    assert [s[:23] for s in sources] == ["data:image/webp;base64,"]
+    assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,"]
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
+    assert EVIL in {p["method"] for p in data["fronts"][0]["points"]}
+
+
+def test_only_its_own_scripts_may_run(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-")
+    assert "unsafe" not in policy.partition("script-src")[2]
+    assert "http" not in policy
+
+
+def test_a_page_is_light(root: Path) -> None:
+    pages = list((root / "leaderboards").glob("*/index.html"))
+    assert pages
+    pictures = {p: sum(f.stat().st_size for f in (p.parent / "pictures").glob("*.webp")) for p in pages}
+    assert [p for p in pages if p.stat().st_size - 4 / 3 * pictures[p] > 400_000] == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"<svg onload=alert(1)>", b"<svg\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBP" + bytes(board_page.LARGEST)]
+)
+def test_a_picture_is_a_small_webp(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bold.webp").write_bytes(content)
+    with pytest.raises(BenchError, match=r"bold\.webp: a WebP of at most"):
+        board_page.render(analyse(rows()), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here")
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def _shown(chromium: Browser) -> list[str]:
+    return chromium.evaluate("[...document.querySelectorAll('.methods tr')].filter(r => r.checkVisibility())"
+                             ".map(r => r.dataset.method)")  # fmt: skip
+
+
+@needs_browser
+def test_it_opens_without_a_request_or_a_complaint(chromium: Browser, page: Path) -> None:
+    for dark, phone in ((False, False), (True, True)):
+        chromium.open(page, width=390 if phone else 1280, dark=dark, phone=phone)
+        assert chromium.evaluate(
+            "document.documentElement.scrollWidth <= innerWidth"
+        )  # the table scrolls, not the page
+        assert chromium.evaluate("[...document.querySelectorAll('canvas')].every(c => Chart.getChart(c))")
+        assert chromium.evaluate("document.title") == "subject on d, m"
+        assert chromium.requests == [page.resolve().as_uri()]
+    assert chromium.complaints == []
+
+
+@needs_browser
+def test_a_board_without_methods_opens_too(chromium: Browser, tmp_path: Path) -> None:
+    anchors = [_row("none", c, 0, 0.5, 0.5, anchors={}, measured={}) for c in ("cat", "dog")]
+    for index, found in enumerate((anchors, [_row("none", "cat", 0, 0.5, 0.5)])):
+        path = tmp_path / f"{index}.html"
+        path.write_text(board_page.render(analyse(found), tmp_path), encoding="utf-8")
+        chromium.open(path)
+    assert chromium.complaints == []
+
+
+@needs_browser
+def test_headings_sort(chromium: Browser, page: Path) -> None:
+    chromium.open(page)
+    assert _shown(chromium) == ["bold", "plain", EVIL, "dreambooth_lora"]
+    chromium.click("th:nth-child(3) button")  # clip_t
+    assert _shown(chromium) == ["dreambooth_lora", "plain", EVIL, "bold"]
+    assert chromium.evaluate("document.querySelector('th:nth-child(3)').ariaSort") == "descending"
+    chromium.click("th:nth-child(3) button")
+    assert _shown(chromium) == ["bold", EVIL, "plain", "dreambooth_lora"]
+    chromium.click("th:first-child button")
+    assert _shown(chromium)[1:] == ["bold", "dreambooth_lora", "plain"]
+
+
+@needs_browser
+def test_words_and_fronts_filter(chromium: Browser, page: Path) -> None:
+    chromium.open(page)
+    chromium.click("#filter")
+    chromium.type("BOLD lora")
+    assert _shown(chromium) == ["bold", "dreambooth_lora"]
+    assert chromium.evaluate("document.getElementById('count').textContent") == "2 of 4 methods"
+    chromium.type("x")
+    assert _shown(chromium) == ["bold"]
+    chromium.evaluate("document.getElementById('filter').select()")
+    chromium.type("nobody")
+    assert _shown(chromium) == []
+    assert chromium.evaluate("document.getElementById('none').checkVisibility()")
+    chromium.open(page)
+    chromium.click("#only-fronts")
+    assert EVIL not in _shown(chromium)
+    assert "bold" in _shown(chromium)
+
+
+@needs_browser
+def test_views_and_groups_change_the_cells(chromium: Browser, page: Path) -> None:
+    chromium.open(page)
+    cell = "document.querySelector('[data-method=plain] td:nth-child({})').innerText"
+    assert chromium.evaluate(cell.format(2)).startswith("0.720")
+    chromium.click("[data-view=difference]")
+    assert chromium.evaluate(cell.format(2)).split("\n")[0] == "+0.200"
+    chromium.click("[data-view=rank]")
+    assert chromium.evaluate(cell.format(2)).split("\n")[0] == "2"
+    chromium.click(".groups button:nth-of-type(2)")
+    assert chromium.evaluate("document.querySelector('[data-method=plain] td:nth-child(3)').checkVisibility()") is False
+
+
+@needs_browser
+def test_a_method_is_marked_everywhere_and_its_picture_opens(chromium: Browser, page: Path) -> None:
+    chromium.open(page)
+    marked = "[...document.querySelectorAll('.picked')].map(r => r.dataset.method)"
+    chromium.click("[data-method=plain] .pick")
+    assert chromium.evaluate(marked) == ["plain"]
+    chromium.evaluate("document.querySelector('canvas').scrollIntoView({block: 'center'})")
+    x, y = chromium.evaluate(
+        "(() => { const chart = Chart.getChart(document.querySelector('canvas'));"
+        " const i = chart.data.datasets[0].data.findIndex(p => p.method === 'bold');"
+        " const p = chart.getDatasetMeta(0).data[i], r = chart.canvas.getBoundingClientRect();"
+        " return [r.left + p.x, r.top + p.y]; })()"
+    )
+    chromium.press(x, y)
+    assert chromium.becomes(marked, ["bold"])  # the chart answers with the next frame
+    chromium.click("[data-method=bold] .thumb")
+    assert chromium.evaluate("document.getElementById('pictures').open")
+    assert chromium.evaluate("document.querySelector('dialog img').naturalWidth") == 192
+    assert chromium.complaints == []
