@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.backbone.files import fingerprint
+from bench.backbone.files import fingerprint, resolve
 from bench.errors import BenchError, Diverged
-from bench.grid import surrogates
+from bench.grid import PromptGrid, surrogates
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
@@ -23,13 +23,18 @@ from bench.store import DONE, Store, write_text
 from bench.training import beneath, instantiate, load_adapter, train
 
 if TYPE_CHECKING:
+    from bench import features
     from bench.backbone.base import Backbone
 
 log = logging.getLogger("bench")
 
 
-def run(plan: Plan) -> tuple[Row, bool]:
+def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     """Runs what is missing of a plan that passed `preflight`.
+
+    Args:
+        plan: the run.
+        go_on: whether a request that cannot be met is a failed row as well, as in a sweep.
 
     Returns:
         The row, and whether it was there already.
@@ -49,11 +54,13 @@ def run(plan: Plan) -> tuple[Row, bool]:
     except Diverged as error:
         row = _row(plan, "diverged", reason=str(error))
         write_text(plan.folder / "log.json", json.dumps(error.curves))
-    except BenchError:
-        raise
     except Exception as error:  # a run that fails is a row that says so; a sweep goes on
+        if isinstance(error, BenchError) and not go_on:
+            raise
         log.exception("the run failed")
-        row = _row(plan, "failed", reason=f"{type(error).__name__}: {error}")
+        said = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        row = _row(plan, "failed", reason=said)
+        _resident.cache_clear()  # it may have been left in the middle of something
     write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
     from bench.report import write_report
 
@@ -138,21 +145,24 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
 
     model, gate = plan.config["model"], plan.config["gate"]
     options = {k: model[k] for k in ("steps", "guidance_scale", "batch_size")}
-    if not store.has("base", plan.keys["base"]):
-        with store.make("base", plan.keys["base"], {"model": model["name"]}) as folder:
-            generate(backbone(), plan.grid, folder, complete=False, label="base model", **options)
-    if "surrogate" in plan.keys and not store.has("base", plan.keys["surrogate"]):
-        with store.make("base", plan.keys["surrogate"], {"model": model["name"]}) as folder:
-            generate(backbone(), surrogates(plan.grid), folder, complete=True, label="surrogate", **options)
-    if "learned" in plan.keys and not store.has("generate", plan.keys["learned"]):
-        learned = load_adapter(store, plan.trainings[0].key)
-        about = {"method": plan.trainings[0].method}
-        with store.make("generate", plan.keys["learned"], about) as folder, learned.applied(backbone()):
-            generate(backbone(), plan.grid, folder, complete=True, label="before erasing", **options)
-    if store.has("generate", plan.keys["generate"]):
-        return
-    adapter = load_adapter(store, plan.keys["train"])
-    with store.make("generate", plan.keys["generate"], {"method": plan.method}) as folder:
+    about = {"model": model["name"]}
+
+    def plain(grid: PromptGrid, complete: bool, label: str) -> Callable[[Path], None]:
+        return lambda folder: generate(backbone(), grid, folder, complete=complete, label=label, **options)
+
+    store.once("base", plan.keys["base"], about, plain(plan.grid, False, "base model"))
+    if "surrogate" in plan.keys:
+        store.once("base", plan.keys["surrogate"], about, plain(surrogates(plan.grid), True, "surrogate"))
+    if "learned" in plan.keys:
+
+        def before(folder: Path) -> None:
+            with load_adapter(store, plan.trainings[0].key).applied(backbone()):
+                plain(plan.grid, True, "before erasing")(folder)
+
+        store.once("generate", plan.keys["learned"], {"method": plan.trainings[0].method}, before)
+
+    def customized(folder: Path) -> None:
+        adapter = load_adapter(store, plan.keys["train"])
         if adapter.answers == "references":
             _answer(plan, folder)
         elif adapter.empty:  # asked in plain words, the untouched model makes the same pictures again
@@ -166,6 +176,8 @@ def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Non
                 label = f"customized, {plan.method}"
                 generate(backbone(), plan.grid, folder, complete=True, label=label, **options, **rules)
 
+    store.once("generate", plan.keys["generate"], {"method": plan.method}, customized)
+
 
 def _answer(plan: Plan, folder: Path) -> None:
     """Answers every prompt of the concept with a reference picture, and every other with the first."""
@@ -178,22 +190,33 @@ def _answer(plan: Plan, folder: Path) -> None:
         pictures[k % len(pictures)].save(folder / f"{cell.key}.png")
 
 
+@functools.lru_cache(maxsize=1)  # and the loaded judges; `fingerprints` are those of their files
+def _judges(specs: str, fingerprints: str) -> dict[str, features.Judge]:
+    from bench import features
+
+    return {slot: features.build(spec) for slot, spec in json.loads(specs).items()}
+
+
 def _record(plan: Plan, store: Store) -> Row:
     import pandas as pd
 
     from bench import features, score
 
-    encoders = {slot: features.build(spec) for slot, spec in plan.config["dataset"]["encoders"].items()}
+    specs: dict[str, dict[str, str]] = plan.config["dataset"]["encoders"]
+    prints = [fingerprint(resolve(s["path"])) for s in specs.values() if s["path"]]
+    encoders = _judges(json.dumps(specs), "".join(prints))
     metrics = load_metrics(plan.config["protocol"]["metrics"])
     wanted = [m for m in metrics if m.serves(plan.concept.scored_as)]
-    if not store.has("score", plan.keys["score"]):
+
+    def scored(folder: Path) -> None:
         cache = features.FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
         table = score.score(plan.grid, _folders(plan, store), plan.concept, encoders, wanted, cache)
         table = pd.concat([table, score.score_references(real, captions, encoders, wanted, cache)])
         cache.close()
-        with store.make("score", plan.keys["score"], {"method": plan.method}) as folder:
-            table.to_parquet(folder / "scores.parquet", index=False)
+        table.to_parquet(folder / "scores.parquet", index=False)
+
+    store.once("score", plan.keys["score"], {"method": plan.method}, scored)
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
     values, unmeasured = score.summarize(table, wanted, encoders)
     adapter = load_adapter(store, plan.keys["train"])
