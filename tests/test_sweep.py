@@ -132,14 +132,14 @@ def test_a_diverged_or_failed_run_is_a_row_and_changes_no_other(
     assert main(["-m", "+method=dreambooth_lora", "method.lr=1e18,1e-3", *shared, f"root={together}"]) == 1
     said = capsys.readouterr().out
     assert "4 runs, 0 there before: 1 ok, 1 diverged, 2 failed" in said
-    assert "  diverged: method.lr=1e18 concept=racing_car: " in said
-    assert "  failed: method.lr=1e-3 concept=poodle: no such thing" in said
+    assert "  diverged: method.lr=1e+18 concept=racing_car: " in said
+    assert "  failed: method.lr=0.001 concept=poodle: no such thing" in said
     assert f"board: python -m bench leaderboard {together}" in said
     rows = [Row.model_validate_json(p.read_text()) for p in together.glob("*/*/row.json")]
     assert sorted(r.status for r in rows) == ["diverged", "failed", "failed", "ok"]
     (good,) = [r for r in rows if r.status == "ok"]
     command = shlex.split(good.provenance["command"])[3:]
-    assert {"concept=racing_car", "method.lr=1e-3"} <= set(command) and "-m" not in command  # its own, not the sweep's
+    assert {"concept=racing_car", "method.lr=0.001"} <= set(command) and "-m" not in command  # its own, not the sweep's
     assert main([*(o for o in command if not o.startswith("root=")), f"root={alone}"]) == 0
     assert _row(alone, "dreambooth_lora", "racing_car").digest() == good.digest()
 
