@@ -1,7 +1,7 @@
 """What a further row of a sweep costs against the same row alone; run by hand: `python tests/bench_sweep.py`.
 
-For every pair, in one run: the row alone (a process and a root of its own), and a sweep of a first row and this one. The
-marginal row's time is the sweep's from the first row's end to its own end. Exits 1 if a ratio is above the limit.
+For every pair, in one run: the row alone (a process and a root of its own), and a sweep of a first row and this one.
+The marginal row's time is the sweep's from the first row's end to its own end. Exits 1 if a ratio is above the limit.
 """
 
 from __future__ import annotations
