@@ -103,8 +103,8 @@ def plans(lists: Sequence[list[str]]) -> list[Plan]:
         log.info("%s; left out: %s", why, ", ".join(dict.fromkeys(names)))
     if not out:
         raise BenchError("concept=all: no method that was named serves any concept; --help shows what there is")
-    models = list(dict.fromkeys(p.model_folder for p in out.values()))
-    return sorted(out.values(), key=lambda p: (not _there(p), models.index(p.model_folder)))
+    models = list(dict.fromkeys((p.model_folder, p.model_lora) for p in out.values()))
+    return sorted(out.values(), key=lambda p: (not _there(p), models.index((p.model_folder, p.model_lora))))
 
 
 def _there(plan: Plan) -> bool:
@@ -146,9 +146,8 @@ def summary(outcomes: Sequence[Outcome], roots: Sequence[str]) -> str:
     lines = [f"{len(outcomes)} runs, {there} there before: {', '.join(said)}"]
     bad = sorted((o for o in outcomes if o.status != OK), key=lambda o: (o.status, o.job.name))
     lines += [f"  {o.status}: {o.job.name}: {o.reason or 'no reason was kept'}" for o in bad]
-    lines += (
-        ["  the same command tries those again that failed or were lost"] if counts["failed"] + counts[LOST] else []
-    )
+    if counts["failed"] + counts[LOST]:
+        lines.append("  the same command tries those again that failed or were lost")
     lines += [f"rows: {Path(root) / '*' / '*' / 'row.json'}" for root in roots]
     lines += [f"board: python -m bench leaderboard {shlex.join(roots)}"]
     return "\n".join(lines) + "\n"

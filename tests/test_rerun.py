@@ -12,6 +12,7 @@ from tiny import run_args, unet_folder
 from bench import rerun
 from bench.__main__ import main
 from bench.errors import BenchError
+from bench.pairs import Pair
 from bench.row import Row, Value
 
 
@@ -73,8 +74,8 @@ FIELDS: dict[str, Any] = {"value": 0.5, "n": 4, "better": "higher", "checkpoint"
 )
 def test_within_is_the_old_interval_and_rounding(low: float, high: float, now: float, within: bool) -> None:
     old = Value(low=low, high=high, **FIELDS)
-    assert rerun.Pair("m", old, old.model_copy(update={"value": now})).within is within
-    assert not rerun.Pair("m", old, None).within
+    assert Pair("m", old, old.model_copy(update={"value": now})).within is within
+    assert not Pair("m", old, None).within
 
 
 WRONG = {
