@@ -1,8 +1,7 @@
 """What a further row of a sweep costs against the same row alone; run by hand: `python tests/bench_sweep.py`.
 
 For every pair, in one run: the row alone (a process and a root of its own), and a sweep of a first row and this one.
-The marginal row's time is the sweep's from the first row's end to its own end. Exits 1 if a ratio that the limit is for is
-above it.
+The marginal row's time is the sweep's from the first row's end to its own end. Exits 1 if a ratio is above its limit.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def main() -> int:
     parser.add_argument("--model", default="sticker-unet")
     options = parser.parse_args()
     worst = 0.0
-    sys.stdout.write(f"| row | alone, s | in a sweep, s | ratio | limit |\n|---|---|---|---|---|\n")
+    sys.stdout.write("| row | alone, s | in a sweep, s | ratio | limit |\n|---|---|---|---|---|\n")
     for name, (swept, common, held) in PAIRS.items():
         shared = [*common.split(), f"model={options.model}"]
         field, _, values = swept.partition("=")
