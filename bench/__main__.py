@@ -15,6 +15,7 @@ python -m bench judges                         measure the judges on held-out re
 python -m bench validate-metrics               check every metric where the truth is known
 python -m bench tune METHOD ...                find a method's values for a model
 python -m bench score --images FOLDER ...      score pictures made elsewhere
+python -m bench rerun ROW.json                 run a row again and hold both against each other
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench validate ROWS ...              check rows before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs
@@ -26,12 +27,14 @@ A run is composed of these groups and values (conf/ has them all):
   dataset=   {datasets}
   protocol=  {protocols}
   concept=   {concepts}
+             all (of the kinds the method serves), KIND:all (subject:all); never those that values are tuned on
   seed=0     seed of training
   tuned=auto the model's own values where it has some; tuned=none gives the paper's
   gate=auto  of adapters that act prompt by prompt: auto, open, closed or a strength
   customizer=NAME  what teaches a round trip the concept that is then erased
   root=runs  where runs are kept; issuing a command again continues it
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
+  launcher=basic  how a sweep is spread: {launchers}; launcher.FIELD=VALUE sets what it takes
 
 Exit codes: 0 done, 1 a run failed (its row says why), 2 the request was wrong."""
 
@@ -40,10 +43,11 @@ def usage() -> str:
     """Returns the help text with what there is to choose from."""
     from bench import paths
 
-    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol")}
+    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol", "launcher")}
     concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
     return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
-                        protocols=groups["protocol"], concepts=", ".join(concepts))  # fmt: skip
+                        protocols=groups["protocol"], concepts=", ".join(concepts),
+                        launchers=groups["launcher"])  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

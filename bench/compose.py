@@ -22,6 +22,16 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
     Raises:
         BenchError: an override names what is not there, or no method is given.
     """
+    config, method = _composed("config", overrides)
+    if "method" not in config:
+        raise BenchError(
+            f"no method given; +method=NAME with one of {', '.join(paths.choices('method'))} would be right"
+        )
+    return check(config) | {"_given": list(overrides)}, method
+
+
+def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
+    """Composes a primary configuration. Returns it as plain containers, and the choice of a method."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
@@ -31,21 +41,14 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
 
     try:
         with initialize_config_dir(config_dir=str(paths.shipped("conf")), version_base="1.3"):
-            composed = hydra_compose("config", overrides=overrides, return_hydra_config=True)
-            choices = composed.hydra.runtime.choices
-            method = choices.get("method", "")
-            config: Any = OmegaConf.to_container(
-                OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"]), resolve=True
-            )
+            composed = hydra_compose(name, overrides=overrides, return_hydra_config=True)
+            plain = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
+            config: Any = OmegaConf.to_container(plain, resolve=True)
+            return config, str(composed.hydra.runtime.choices.get("method", ""))
     except (HydraException, OmegaConfBaseException) as error:
         raise BenchError(_one_line(error)) from None
     finally:
         HydraConfig.instance().cfg = None
-    if "method" not in config:
-        raise BenchError(
-            f"no method given; +method=NAME with one of {', '.join(paths.choices('method'))} would be right"
-        )
-    return check(config) | {"_given": list(overrides)}, str(method)
 
 
 def _one_line(error: Exception) -> str:
@@ -81,18 +84,36 @@ def expand(args: list[str]) -> list[list[str]]:
     return [list(c) for c in itertools.product(*choices)]
 
 
-def run_command(args: list[str]) -> int:
-    """Runs one composition, or every one of a sweep in turn. Returns the exit code."""
-    from bench import show
-    from bench.plan import make
-    from bench.run import preflight, run
+def launch_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Takes `launcher=NAME launcher.FIELD=VALUE` out of the arguments: no row depends on how it was launched.
 
-    plans = [make(*compose(overrides)) for overrides in expand(args)]  # all are checked before the first starts
-    for plan in plans:
-        preflight(plan)
-    code = 0
-    for plan in plans:
-        row, there = run(plan)
-        show.show(row, plan, there)
-        code = max(code, 0 if row.status == "ok" else 1)
-    return code
+    Returns:
+        The launcher's configuration, and the other arguments.
+
+    Raises:
+        BenchError: there is no such launcher or field.
+    """
+    mine = [a for a in args if a.lstrip("+").startswith(("launcher=", "launcher."))]
+    hydras = [a for a in args if a.startswith("hydra/launcher=")]
+    if hydras:
+        raise BenchError(f"{hydras[0]}: {hydras[0].removeprefix('hydra/')} would be right")
+    if not mine:
+        return {"name": "basic"}, args
+    return _composed("launch", mine)[0]["launcher"], [a for a in args if a not in mine]
+
+
+def run_command(args: list[str]) -> int:
+    """Runs one composition, or every one of a sweep. Returns the exit code."""
+    from bench.launch import launcher
+    from bench.run import run
+    from bench.show import show
+    from bench.sweep import plans, sweep
+
+    options, rest = launch_options(args)
+    chosen = launcher(options)
+    planned = plans(expand(rest))  # all are checked before the first starts
+    if len(planned) > 1 or chosen.name != "basic":
+        return sweep(planned, chosen)
+    row, there = run(planned[0])
+    show(row, planned[0], there)
+    return 0 if row.status == "ok" else 1

@@ -7,6 +7,10 @@ class BenchError(Exception):
     """The request was wrong: the message is one line that names the file or field and what would be right."""
 
 
+class NotServed(BenchError):
+    """The method is not made for the concept's kind or the model's family; a sweep over all concepts leaves it out."""
+
+
 class Diverged(Exception):
     """Training left the finite numbers: the run becomes a row that says so.
 

@@ -63,12 +63,12 @@ def taken_in(plan: Plan, folder: Path, name: str) -> Plan:
     pictures, store = located(folder, plan.grid), Store(Path(plan.config["root"]))
     content = {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in pictures.items()}
     key = key_of({"outside": content})
-    if not store.has("generate", key):
-        with store.make("generate", key, {"method": name}) as into:
-            for cell, path in pictures.items():
-                read_picture(path).save(into / f"{cell}.png")
-    if not store.has("train", key):
-        with store.make("train", key, {"method": name}) as into:
-            Adapter(answers="pictures made elsewhere").save(into)
+
+    def taken(into: Path) -> None:
+        for cell, path in pictures.items():
+            read_picture(path).save(into / f"{cell}.png")
+
+    store.once("generate", key, {"method": name}, taken)
+    store.once("train", key, {"method": name}, Adapter(answers="pictures made elsewhere").save)
     keys = plan.keys | {"train": key, "generate": key, "score": key_of({"plan": plan.keys["score"], "outside": key})}
     return dataclasses.replace(plan, method=name, hyperparameters={}, tuned=False, keys=keys)

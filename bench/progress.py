@@ -9,6 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger("bench")
+BARS = True  # False in the processes of a sweep, whose bars would overwrite each other
 
 
 def track(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
@@ -34,13 +35,13 @@ def track(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
     start = said = time.monotonic()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not (BARS and console.is_terminal)) as bar:
         task = bar.add_task(label, total=total, completed=done)
         for count, item in enumerate(items, start=done + 1):
             yield item
             bar.update(task, completed=count)
             now = time.monotonic()
-            if not console.is_terminal and now - said > 20:
+            if not (BARS and console.is_terminal) and now - said > 20:
                 left = (now - start) / (count - done) * (total - count)
                 log.info("%s: %d of %d, %.0f s left", label, count, total, left)
                 said = now

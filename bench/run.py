@@ -6,32 +6,35 @@ import functools
 import json
 import logging
 import shlex
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backbone.files import fingerprint
+from bench.backbone.files import fingerprint, resolve
 from bench.errors import BenchError, Diverged
-from bench.grid import surrogates
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
 from bench.row import Row, Status
-from bench.store import DONE, Store, write_text
-from bench.training import beneath, instantiate, load_adapter, train
+from bench.shots import pictures
+from bench.store import Store, write_text
+from bench.training import instantiate, load_adapter, train
 
 if TYPE_CHECKING:
-    from bench.adapter import Adapter
+    from bench import features
     from bench.backbone.base import Backbone
     from bench.sides import Probe
 
 log = logging.getLogger("bench")
 
 
-def run(plan: Plan) -> tuple[Row, bool]:
+def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     """Runs what is missing of a plan that passed `preflight`.
+
+    Args:
+        plan: the run.
+        go_on: whether a request that cannot be met is a failed row as well, as in a sweep.
 
     Returns:
         The row, and whether it was there already.
@@ -47,16 +50,18 @@ def run(plan: Plan) -> tuple[Row, bool]:
     probes: list[Probe] = []
     try:
         train(plan, store, backbone)
-        probes = _pictures(plan, store, backbone)
+        probes = pictures(plan, store, backbone)
         row = _record(plan, store, probes)
     except Diverged as error:
         row = _row(plan, "diverged", reason=str(error))
         write_text(plan.folder / "log.json", json.dumps(error.curves))
-    except BenchError:
-        raise
     except Exception as error:  # a run that fails is a row that says so; a sweep goes on
+        if isinstance(error, BenchError) and not go_on:
+            raise
         log.exception("the run failed")
-        row = _row(plan, "failed", reason=f"{type(error).__name__}: {error}")
+        said = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        row = _row(plan, "failed", reason=said)
+        _resident.cache_clear()  # it may have been left in the middle of something
     write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
     from bench.report import write_report
 
@@ -136,63 +141,11 @@ def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length:
     return backbone.load(family, folder, max_sequence_length, lora)
 
 
-def _pictures(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> list[Probe]:
-    """Makes every picture that is missing. Returns what is to be scored: the plan's grid first, then the attacks'."""
-    from bench.sides import Probe, Side, shoot
+@functools.lru_cache(maxsize=1)  # and the loaded judges; `fingerprints` are those of their files
+def _judges(specs: str, fingerprints: str) -> dict[str, features.Judge]:
+    from bench import features
 
-    keys = plan.keys
-    sides = [Side("none", "base", keys["base"], plan.grid, False, "base model")]
-    if "surrogate" in keys:
-        sides.append(Side("surrogate", "base", keys["surrogate"], surrogates(plan.grid), True, "surrogate"))
-    if "learned" in keys:
-        learned = load_adapter(store, plan.trainings[0].key)
-        sides.append(Side("learned", "generate", keys["learned"], plan.grid, True, "before erasing", [learned]))
-    folders = {side.source: shoot(side, plan, store, backbone) for side in sides}
-    adapter = load_adapter(store, keys["train"])
-    folders["model"] = _customized(plan, adapter, store, backbone, folders.get("learned", folders["none"]))
-    probes = [Probe(plan.grid, folders, plan.concept)]
-    if adapter.answers:
-        return probes  # pictures alone cannot be attacked
-    from bench.attacks.stage import Attacks
-
-    return [*probes, *Attacks(plan, store, backbone, adapter).probes()]
-
-
-def _customized(
-    plan: Plan, adapter: Adapter, store: Store, backbone: Callable[[], Backbone], before: Path
-) -> Path:  # fmt: skip
-    """Makes the method's own pictures. Returns their folder."""
-    from bench.sides import Side, shoot
-
-    key = plan.keys["generate"]
-    if store.has("generate", key):
-        return store.path("generate", key)
-    if not adapter.answers and not adapter.empty:
-        rules = {"gate": plan.config["gate"], "consistency_scale": adapter.consistency_scale}
-        label = f"customized, {plan.method}"
-        with beneath(plan.trainings[-1], store, backbone):
-            return shoot(
-                Side("model", "generate", key, plan.grid, True, label, [adapter], rules), plan, store, backbone
-            )
-    with store.make("generate", key, {"method": plan.method}) as folder:
-        if adapter.answers == "references":
-            _answer(plan, folder)
-        else:  # asked in plain words, the untouched model makes the same pictures again
-            for path in sorted(before.glob("*.*")):
-                if path.name != DONE:
-                    shutil.copy2(path, folder / path.name)
-    return store.path("generate", key)
-
-
-def _answer(plan: Plan, folder: Path) -> None:
-    """Answers every prompt of the concept with a reference picture, and every other with the first."""
-    from bench.backbone.files import squares
-    from bench.pictures import read_picture
-
-    images = [read_picture(p) for p in plan.concept.image_paths()]
-    pictures = squares(images, images[0].size[0])
-    for k, cell in enumerate(plan.grid.cells):
-        pictures[k % len(pictures)].save(folder / f"{cell.key}.png")
+    return {slot: features.build(spec) for slot, spec in json.loads(specs).items()}
 
 
 def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
@@ -200,18 +153,22 @@ def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
 
     from bench import features, score
 
-    encoders = {slot: features.build(spec) for slot, spec in plan.config["dataset"]["encoders"].items()}
+    specs: dict[str, dict[str, str]] = plan.config["dataset"]["encoders"]
+    prints = [fingerprint(resolve(s["path"])) for s in specs.values() if s["path"]]
+    encoders = _judges(json.dumps(specs), "".join(prints))
     metrics = load_metrics(plan.config["protocol"]["metrics"])
     wanted = [m for m in metrics if any(m.serves(p.concept.scored_as) for p in probes)]
-    if not store.has("score", plan.keys["score"]):
+
+    def scored(folder: Path) -> None:
         cache = features.FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
         own = [m for m in wanted if m.serves(plan.concept.scored_as)]
         tables = [score.score(probe, probes[0], encoders, wanted, cache) for probe in probes]
         table = pd.concat([*tables, score.score_references(real, captions, encoders, own, cache)])
         cache.close()
-        with store.make("score", plan.keys["score"], {"method": plan.method}) as folder:
-            table.to_parquet(folder / "scores.parquet", index=False)
+        table.to_parquet(folder / "scores.parquet", index=False)
+
+    store.once("score", plan.keys["score"], {"method": plan.method}, scored)
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
     values, unmeasured = score.summarize(table, wanted, encoders)
     adapter = load_adapter(store, plan.keys["train"])

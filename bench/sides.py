@@ -55,12 +55,15 @@ class Side:
 
 def shoot(side: Side, plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Path:
     """Makes a side's pictures where they are missing. Returns their folder."""
-    if not store.has(side.stage, side.key):
-        options = {k: plan.config["model"][k] for k in ("steps", "guidance_scale", "batch_size")}
-        about = {"source": side.source, "method": plan.method, "model": plan.config["model"]["name"]}
-        with store.make(side.stage, side.key, about) as folder, applied(backbone(), side.adapters):
+    options = {k: plan.config["model"][k] for k in ("steps", "guidance_scale", "batch_size")}
+    about = {"source": side.source, "method": plan.method, "model": plan.config["model"]["name"]}
+
+    def draw(folder: Path) -> None:
+        with applied(backbone(), side.adapters):
             rules = side.rules or {}
             generate(backbone(), side.grid, folder, complete=side.complete, label=side.label, **options, **rules)
+
+    store.once(side.stage, side.key, about, draw)
     return store.path(side.stage, side.key)
 
 

@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,33 +55,42 @@ class Store:
         folder = done.parent
         return all((folder / name).is_file() and _checksum(folder / name) == sum_ for name, sum_ in sums.items())
 
-    @contextmanager
-    def make(self, stage: str, key: str, about: dict[str, Any]) -> Iterator[Path]:
-        """Opens the unfinished folder of a stage; it becomes the finished one when the block ends well.
+    def once(self, stage: str, key: str, about: dict[str, Any], fill: Callable[[Path], object]) -> None:
+        """Makes a stage unless it is there; who comes while another process makes it waits, and finds it made.
 
-        What an interrupted run left in the unfinished folder is still there, to go on from.
+        What an interrupted run left in the unfinished folder is still there, to go on from. Every stage that is
+        made adds a line to `store/log.jsonl`, so that what was made twice can be counted.
 
         Args:
             stage: name of the stage.
             key: the stage's key.
             about: what the key was made of, kept beside the output.
+            fill: writes the output into the folder it is given.
         """
+        if self.has(stage, key):
+            return
         final = self.path(stage, key)
         partial = final.with_name(f"{key}.partial")
         final.parent.mkdir(parents=True, exist_ok=True)
         with self._lock(final.with_name(f"{key}.lock")):
-            partial.mkdir(exist_ok=True)  # under the lock: whoever held it before has renamed the folder away
             if self.has(stage, key):  # another process made it while this one waited
-                yield partial
-                shutil.rmtree(partial, ignore_errors=True)
                 return
-            yield partial
+            begun = time.monotonic()
+            partial.mkdir(exist_ok=True)
+            fill(partial)
             written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name != DONE]
             files = {str(p.relative_to(partial)): _checksum(p) for p in written}
             (partial / DONE).write_text(json.dumps({"about": about, "files": files}, indent=1, default=str))
             if final.exists():  # damaged: something it wrote is gone
                 final.rename(final.with_name(f"{key}.damaged-{time.time_ns()}"))
             partial.rename(final)
+            self._note(stage, key, time.monotonic() - begun)
+
+    def _note(self, stage: str, key: str, seconds: float) -> None:
+        """Adds a line to the log; one write of a short line is whole even where several processes write."""
+        made = {"stage": stage, "key": key, "seconds": round(seconds, 3), "host": platform.node(), "pid": os.getpid()}
+        with (self.root / "store" / "log.jsonl").open("a", encoding="utf-8") as f:
+            f.write(json.dumps(made) + "\n")
 
     @contextmanager
     def _lock(self, path: Path) -> Iterator[None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import first_error
-from bench.errors import BenchError
+from bench.errors import BenchError, NotServed
 from bench.names import resolve_name
 from bench.plan import Plan, Training
 
@@ -21,31 +23,34 @@ if TYPE_CHECKING:
 def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
     """Does the trainings that are missing, and merges them where the concept is made of several."""
     for training in plan.trainings:
-        if not store.has("train", training.key):
-            _train(plan, training, store, backbone)
-    merged = plan.keys["train"]
-    if not store.has("train", merged):
+        _train(plan, training, store, backbone)
+
+    def merged(folder: Path) -> None:
         from bench.adapter import merge
 
         parts = [load_adapter(store, t.key) for t in plan.trainings]
-        with store.make("train", merged, {"merged": [t.concept.name for t in plan.trainings]}) as folder:
-            merge(parts, plan.concept.weights or [1.0] * len(parts)).save(folder)
+        merge(parts, plan.concept.weights or [1.0] * len(parts)).save(folder)
+
+    store.once("train", plan.keys["train"], {"merged": [t.concept.name for t in plan.trainings]}, merged)
 
 
 def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
-    from bench.checkpoint import Checkpoint
-    from bench.workbench import Workbench
+    def trained(folder: Path) -> None:
+        from bench.checkpoint import Checkpoint
+        from bench.workbench import Workbench
 
-    method, concept = instantiate(plan, training), training.concept
-    with store.make("train", training.key, {"method": training.target, "concept": concept.name}) as folder:
-        checkpoint = Checkpoint(folder.with_name(f"{training.key}.checkpoints"))
+        method, concept = instantiate(plan, training), training.concept
         with beneath(training, store, backbone):
+            checkpoint = Checkpoint(folder.with_name(f"{training.key}.checkpoints"))
             bench = Workbench(backbone(), concept, plan.config["seed"], plan.config["model"], checkpoint)
             try:
                 method.train(bench, concept).save(folder)
             finally:
                 backbone().clear()
-    checkpoint.discard()
+
+    about = {"method": training.target, "concept": training.concept.name}
+    store.once("train", training.key, about, trained)
+    shutil.rmtree(store.path("train", f"{training.key}.checkpoints"), ignore_errors=True)  # the run is done
 
 
 def beneath(training: Training, store: Store, backbone: Callable[[], Backbone]) -> AbstractContextManager[None]:
@@ -89,7 +94,7 @@ def instantiate(plan: Plan, training: Training) -> Any:
     model = plan.config["model"]
     if model["family"] not in method.families:
         why = getattr(cls, "not_for", {}).get(model["family"], "")
-        raise BenchError(
+        raise NotServed(
             f"method {name} is made for {', '.join(method.families)} models, and {model['name']} is "
             f"{model['family']}{': ' * bool(why)}{why}"
         )
@@ -97,5 +102,5 @@ def instantiate(plan: Plan, training: Training) -> Any:
     for concept in [training.concept, *([plan.concept] if composite else [])]:
         if concept.kind not in method.tasks:
             served = ", ".join(method.tasks)
-            raise BenchError(f"method {name} serves {served}, and concept {concept.name} is of kind {concept.kind}")
+            raise NotServed(f"method {name} serves {served}, and concept {concept.name} is of kind {concept.kind}")
     return method

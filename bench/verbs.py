@@ -135,6 +135,18 @@ def score(args: list[str]) -> int:
     return 0 if row.status == "ok" else 1
 
 
+def rerun(args: list[str]) -> int:
+    """Runs a row again from its own provenance; exit code 0 if every value lands in the row's interval."""
+    parser = argparse.ArgumentParser("python -m bench rerun", description=rerun.__doc__)
+    parser.add_argument("row", type=Path, metavar="ROW.json", help="of a run's folder or a board's rows/")
+    parser.add_argument("--root", help="where the new run is kept; reruns/<the row's digest> if left out")
+    parser.add_argument("--trust", action="store_true", help="the row's command may name code of other packages")
+    options = parser.parse_args(args)
+    from bench.rerun import rerun as run_again
+
+    return run_again(options.row, options.root, options.trust)
+
+
 def leaderboard(args: list[str]) -> int:
     """Adds finished runs to the boards and renders every board again from its rows."""
     parser = argparse.ArgumentParser("python -m bench leaderboard", description=leaderboard.__doc__)
@@ -222,6 +234,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "validate-metrics": validate_metrics,
     "tune": tune,
     "score": score,
+    "rerun": rerun,
     "leaderboard": leaderboard,
     "validate": validate,
     "power": power,

@@ -82,12 +82,14 @@ def make_plan(tmp_path, name="poodle", caption="a <new1> dog", given=("+method=p
 
 def fill_store(plan, store):
     for stage, colour in (("base", "blue"), ("generate", "green")):
-        with store.make(stage, KEYS[stage], {}) as folder:
+
+        def draw(folder, colour=colour):
             for cell in plan.grid.cells:
                 Image.new("RGB", (64, 64), colour).save(folder / f"{cell.key}.png")
-    with store.make("train", KEYS["train"], {}) as folder:
-        log = {"student/loss": [1 / (i + 1) for i in range(1000)], "student/lambda": [0.5, float("nan"), 0.25]}
-        (folder / "log.json").write_text(json.dumps(log))
+
+        store.once(stage, KEYS[stage], {}, draw)
+    curves = {"student/loss": [1 / (i + 1) for i in range(1000)], "student/lambda": [0.5, float("nan"), 0.25]}
+    store.once("train", KEYS["train"], {}, lambda folder: (folder / "log.json").write_text(json.dumps(curves)))
     lines = [
         ("model", "dino", "concept", 0, 0, 0.61),
         ("model", "dino", "concept", 0, 1, 0.83),
@@ -98,9 +100,8 @@ def fill_store(plan, store):
         ("none", "recognized", "concept", 0, 0, 1.0),
         ("model", "distance", "concept", 0, 0, 0.4),
     ]
-    with store.make("score", KEYS["score"], {}) as folder:
-        table = pd.DataFrame(lines, columns=["source", "metric", "channel", "prompt", "seed", "value"])
-        table.to_parquet(folder / "scores.parquet", index=False)
+    table = pd.DataFrame(lines, columns=["source", "metric", "channel", "prompt", "seed", "value"])
+    store.once("score", KEYS["score"], {}, lambda folder: table.to_parquet(folder / "scores.parquet", index=False))
 
 
 class Page(HTMLParser):
@@ -220,8 +221,8 @@ def test_curves_are_thinned_and_finite(tmp_path):
 
 def test_one_point_or_a_flat_curve_is_drawn(tmp_path):
     plan, store = make_plan(tmp_path), Store(tmp_path / "runs")
-    with store.make("train", KEYS["train"], {}) as folder:
-        (folder / "log.json").write_text('{"a/loss": [2.0], "a/next": [1.0, 1.0]}')
+    curves = '{"a/loss": [2.0], "a/next": [1.0, 1.0]}'
+    store.once("train", KEYS["train"], {}, lambda folder: (folder / "log.json").write_text(curves))
     write_report(plan, make_row(), store)
     text = (plan.folder / "report.html").read_text(encoding="utf-8")
     drawn = re.findall(r'points="([^"]*)"', text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -17,10 +18,12 @@ def store(tmp_path: Path) -> Store:
 
 
 def _make(store: Store, text: str = "hello", key: str = "k") -> None:
-    with store.make("stage", key, {"why": "test"}) as folder:
+    def fill(folder: Path) -> None:
         (folder / "deep").mkdir(exist_ok=True)
         (folder / "a.txt").write_text(text)
         (folder / "deep" / "b.txt").write_text(text)
+
+    store.once("stage", key, {"why": "test"}, fill)
 
 
 def test_a_finished_stage_is_there(store: Store) -> None:
@@ -33,17 +36,22 @@ def test_a_finished_stage_is_there(store: Store) -> None:
 
 
 def test_an_interrupted_stage_is_not_there_and_goes_on(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), store.make("stage", "k", {}) as folder:
+    def interrupted(folder: Path) -> None:
         (folder / "1.txt").write_text("kept")
         raise KeyboardInterrupt
-    assert not store.has("stage", "k")
-    assert not store.path("stage", "k").exists()
-    with store.make("stage", "k", {}) as folder:
+
+    def whole(folder: Path) -> None:
         assert (folder / "1.txt").read_text() == "kept"
         (folder / "2.txt").write_text("new")
+
+    with pytest.raises(KeyboardInterrupt):
+        store.once("stage", "k", {}, interrupted)
+    assert not store.has("stage", "k")
+    assert not store.path("stage", "k").exists()
+    store.once("stage", "k", {}, whole)
     assert store.has("stage", "k")
     assert {p.name for p in store.path("stage", "k").iterdir()} == {"1.txt", "2.txt", DONE}
-    assert not folder.exists()
+    assert not list(store.path("stage", "k").parent.glob("*.partial"))
 
 
 @pytest.mark.parametrize("damage", ["a.txt", "deep/b.txt", DONE])
@@ -71,14 +79,17 @@ def test_damage_twice_is_made_again_twice(store: Store) -> None:
 
 
 def _slow_writer(root: Path, name: str) -> None:
-    with Store(root).make("stage", "k", {}) as folder:
-        (folder / "started").touch()
+    def fill(folder: Path) -> None:
+        with (root / "began.txt").open("a") as f:
+            f.write(f"{name}\n")
         time.sleep(0.5)
         (folder / "who.txt").write_text(name)
 
+    Store(root).once("stage", "k", {}, fill)
 
-def test_two_writers_of_one_stage_both_end_well(store: Store) -> None:
-    """The second waits for the first, then finds the stage done; neither loses its folder under its hands."""
+
+def test_of_two_writers_of_one_stage_one_does_the_work(store: Store) -> None:
+    """The second waits for the first, then finds the stage done."""
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_slow_writer, args=(store.root, name)) for name in ("one", "two")]
     for writer in writers:
@@ -87,9 +98,19 @@ def test_two_writers_of_one_stage_both_end_well(store: Store) -> None:
         writer.join(60)
     assert [w.exitcode for w in writers] == [0, 0]
     assert store.has("stage", "k")
-    assert (store.path("stage", "k") / "who.txt").read_text() in ("one", "two")
+    (began,) = (store.root / "began.txt").read_text().split()
+    assert (store.path("stage", "k") / "who.txt").read_text() == began
     assert not list(store.path("stage", "k").parent.glob("*.damaged-*"))
     assert not list(store.path("stage", "k").parent.glob("*.partial"))
+
+
+def test_the_log_counts_what_was_made(store: Store) -> None:
+    for key in ("k", "other", "k"):
+        _make(store, key=key)
+    (store.path("stage", "k") / "a.txt").unlink()
+    _make(store)
+    lines = [json.loads(line) for line in (store.root / "store" / "log.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["key"]) for line in lines] == [("stage", "k"), ("stage", "other"), ("stage", "k")]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

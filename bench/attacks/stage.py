@@ -53,12 +53,13 @@ class Attacks:
     def _words(self, budget: dict[str, Any]) -> Iterator[Probe]:
         """Ordinary words in place of the name, found on the untouched text towers; by chance: as many at random."""
         asked, blanks = self._asked(self.concept.class_phrase), self._asked("{words}")
-        with self._making("words-base", "words") as folder:
-            if folder:
-                pairs = list(zip(blanks, asked, strict=True))
-                found, random = find(self.backbone(), pairs, self._names(), budget["length"], _generator("words"))
-                (folder / "words.json").write_text(json.dumps({"found": found, "random": random}))
-        kept = json.loads((self._kept("words-base", "words") / "words.json").read_text())
+
+        def search(folder: Path) -> None:
+            pairs = list(zip(blanks, asked, strict=True))
+            found, random = find(self.backbone(), pairs, self._names(), budget["length"], _generator("words"))
+            (folder / "words.json").write_text(json.dumps({"found": found, "random": random}))
+
+        kept = json.loads((self._kept("words-base", "words", search) / "words.json").read_text())
         made, chance = (
             [b.replace("{words}", w) for b, w in zip(blanks, kept[k], strict=True)] for k in ("found", "random")
         )
@@ -69,13 +70,15 @@ class Attacks:
     def _prefix(self, budget: dict[str, Any]) -> Iterator[Probe]:
         """Free vectors before the name; `control`: the best of as many random words before it."""
         words = " ".join(named(budget["length"]))
-        with self._making("prefix", "prefix") as folder:
-            if folder:
-                with self._attacker(folder, self.concept, [self.erased], budget, lambda c: f"{words} {c}") as attacker:
-                    tries = self._guesses(budget)
-                    attacker.best_of(tries).save(folder / "control")
-                    attacker.learn(tries[0], budget["steps"], budget["lr"]).save(folder / "found")
-        found, control = (Adapter.load(self._kept("prefix", "prefix") / n) for n in ("found", "control"))
+
+        def search(folder: Path) -> None:
+            with self._attacker(folder, self.concept, [self.erased], budget, lambda c: f"{words} {c}") as attacker:
+                tries = self._guesses(budget)
+                attacker.best_of(tries).save(folder / "control")
+                attacker.learn(tries[0], budget["steps"], budget["lr"]).save(folder / "found")
+
+        kept = self._kept("prefix", "prefix", search)
+        found, control = (Adapter.load(kept / n) for n in ("found", "control"))
         asked = self._asked(self.concept.class_phrase)
         grid = _grid(
             "prefix", budget["seeds"], [f"{words} {a}" for a in asked], asked, self._asked(self.concept.surrogate)
@@ -106,12 +109,13 @@ class Attacks:
         """Returns the word that stands for a concept's references on a model; it starts from what is left beside it."""
         (word,) = named(1)
         noun = re.compile(rf"\b{re.escape(concept.class_phrase)}\b")
-        with self._making(name, channel) as folder:
-            if folder:
-                with self._attacker(folder, concept, on, budget, lambda c: noun.sub(word, c, count=1)) as attacker:
-                    start = concept.surrogate or concept.class_phrase
-                    attacker.learn([start], budget["steps"], budget["lr"]).save(folder)
-        return Adapter.load(self._kept(name, channel))
+
+        def search(folder: Path) -> None:
+            with self._attacker(folder, concept, on, budget, lambda c: noun.sub(word, c, count=1)) as attacker:
+                start = concept.surrogate or concept.class_phrase
+                attacker.learn([start], budget["steps"], budget["lr"]).save(folder)
+
+        return Adapter.load(self._kept(name, channel, search))
 
     # --- what they share -------------------------------------------------------------------------
 
@@ -139,18 +143,11 @@ class Attacks:
             yield Attacker(bench, prompts, names, self.plan.config["gate"], budget["batch_size"])
         checkpoint.discard()
 
-    @contextmanager
-    def _making(self, name: str, of: str) -> Iterator[Path | None]:
-        """Opens the folder of what an attack finds, or gives nothing where that is there."""
+    def _kept(self, name: str, of: str, search: Callable[[Path], None]) -> Path:
+        """Returns the folder of what an attack finds, searched for if it is not there."""
         key = self._key(name, of)
-        if self.store.has("attack", key):
-            yield None
-            return
-        with self.store.make("attack", key, {"attack": of}) as folder:
-            yield folder
-
-    def _kept(self, name: str, of: str) -> Path:
-        return self.store.path("attack", self._key(name, of))
+        self.store.once("attack", key, {"attack": of}, search)
+        return self.store.path("attack", key)
 
     def _key(self, name: str, of: str) -> str:
         return key_of({"attack": self.plan.keys[name], "of": of})

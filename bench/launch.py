@@ -1,0 +1,153 @@
+"""How the runs of a command are spread over processes and machines; all work from one store and its locks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+
+from bench.config import first_error
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.job import Job, Outcome
+
+
+class Launcher(BaseModel):
+    """`conf/launcher`: runs jobs and yields what each came to, in the order they end.
+
+    Attributes:
+        needs: the package it takes.
+        extra: what installs that.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    needs: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
+    name: str
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Runs jobs, one after the other in this process."""
+        from bench.job import do
+
+        yield from map(do, jobs)
+
+
+class Joblib(Launcher):
+    """Processes of this machine."""
+
+    needs, extra = "joblib", "joblib"
+    processes: PositiveInt
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Runs jobs in processes that divide the cores; a worker keeps its model for its next job."""
+        from joblib import Parallel, delayed, parallel_config
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        from bench.job import apart, lost
+
+        done, count = set(), min(self.processes, len(jobs))
+        threads = max(1, (os.cpu_count() or 1) // count)
+        with parallel_config("loky", n_jobs=count, inner_max_num_threads=threads):
+            parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+            try:
+                for outcome in parallel(delayed(apart)(job) for job in jobs):
+                    done.add(outcome.job)
+                    yield outcome
+            except BrokenProcessPool:
+                yield from (lost(job, "a worker process died") for job in jobs if job not in done)
+
+
+class Slurm(Launcher):
+    """An array of jobs of a Slurm cluster, through submitit."""
+
+    needs, extra = "submitit", "slurm"
+    cluster: Literal["slurm", "local", "debug"]
+    jobs: PositiveInt
+    logs: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Submits one array, waits for its jobs and yields what each did; those go on without this process."""
+        import submitit
+
+        from bench.job import lost
+
+        executor = submitit.AutoExecutor(folder=Path(self.logs).absolute(), cluster=self.cluster)
+        executor.update_parameters(name="bench", **self.parameters)
+        shares = [list(jobs[i :: self.jobs]) for i in range(min(self.jobs, len(jobs)))]
+        submitted = executor.map_array(_Share(), shares)
+        of = {s.job_id: share for s, share in zip(submitted, shares, strict=True)}
+        for ended in submitit.helpers.as_completed(submitted):
+            try:
+                yield from ended.result()
+            except Exception as error:  # killed, or out of time or memory: submitit has no one class for them
+                said = (str(error).strip() or type(error).__name__).splitlines()[0]
+                yield from (lost(job, f"{said}; {ended.paths.stderr}") for job in of[ended.job_id])
+
+
+class _Share:
+    """What one job of an array does; cut off at its time limit it is queued again, and the store knows the rest."""
+
+    def __call__(self, jobs: list[Job]) -> list[Outcome]:
+        from bench.job import apart
+
+        return [apart(job) for job in jobs]
+
+    def checkpoint(self, jobs: list[Job]) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, jobs)
+
+
+class Ray(Launcher):
+    """Tasks of a Ray cluster."""
+
+    needs, extra = "ray", "ray"
+    address: str | None
+    cpus: PositiveFloat
+    gpus: NonNegativeFloat
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Runs jobs as tasks; Ray gives each as many threads as it has CPUs."""
+        import ray
+
+        from bench.job import apart, lost
+
+        ray.init(address=self.address, log_to_driver=False)
+        task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(apart)
+        running = {task.remote(job): job for job in jobs}
+        while running:
+            (ended, *_), _ = ray.wait(list(running), num_returns=1)
+            job = running.pop(ended)
+            try:
+                yield ray.get(ended)
+            except ray.exceptions.RayError as error:
+                yield lost(job, (str(error).strip() or type(error).__name__).splitlines()[0])
+        ray.shutdown()
+
+
+LAUNCHERS: dict[str, type[Launcher]] = {"basic": Launcher, "joblib": Joblib, "slurm": Slurm, "ray": Ray}
+
+
+def launcher(said: dict[str, Any]) -> Launcher:
+    """Builds a launcher from its configuration.
+
+    Raises:
+        BenchError: a field is wrong, or its package is not installed.
+    """
+    cls = LAUNCHERS.get(str(said.get("name")))
+    if cls is None:
+        raise BenchError(f"launcher.name={said.get('name')}: one of {', '.join(LAUNCHERS)} would be right")
+    try:
+        made = cls.model_validate(said)
+    except ValidationError as error:
+        raise BenchError(f"launcher.{first_error(error)}") from None
+    if cls.needs and importlib.util.find_spec(cls.needs) is None:
+        wanted = f"pip install 'concept-bench[{cls.extra}]'"
+        raise BenchError(f"launcher={made.name}: no package {cls.needs} is installed; {wanted} would be right")
+    return made

@@ -1,0 +1,153 @@
+"""Many runs of one command: all are checked before the first starts, none stops another, one summary at the end."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from bench.compose import compose
+from bench.concept import Concept
+from bench.errors import BenchError, NotServed
+from bench.job import LOST, OK, Outcome, jobs
+from bench.launch import Launcher
+from bench.plan import Plan, dataset_folder, make
+from bench.progress import track
+
+log = logging.getLogger("bench")
+ALL = "all"
+KINDS: tuple[str, ...] = get_args(Concept.model_fields["kind"].annotation)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A composed run that has not been looked at yet; `asked` says whether it was named, or comes from `all`."""
+
+    config: dict[str, Any]
+    method: str
+    asked: bool
+
+
+def held_out(config: dict[str, Any], kind: str) -> list[str]:
+    """Returns a dataset's concepts but for those that values are tuned on, and what holds one of these.
+
+    Args:
+        config: the composed configuration.
+        kind: of which kind; any if empty.
+    """
+    tuned_on = {c for names in config["dataset"]["development"].values() for c in names}
+    out = []
+    for path in sorted(dataset_folder(config["dataset"]["path"]).glob("concepts/*/concept.yaml")):
+        try:
+            said = yaml.safe_load(path.read_text(encoding="utf-8"))
+            parts = {path.parent.name, *said.get("parts", [])}
+            wanted = kind in ("", said["kind"]) and not parts & tuned_on
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+            wanted = True  # planning says what is wrong with it
+        out += [path.parent.name] if wanted else []
+    return out
+
+
+def requests(overrides: list[str]) -> list[Request]:
+    """Returns the runs of one list of overrides: several where its concept is `all` or `KIND:all`.
+
+    Raises:
+        BenchError: something in it is wrong, or there is no concept of the kind.
+    """
+    config, method = compose(overrides)
+    kind, colon, every = config["concept"].rpartition(":")
+    if every != ALL or (colon and not kind):
+        return [Request(config, method, True)]
+    if kind and kind not in KINDS:
+        raise BenchError(f"concept={kind}:all: no kind {kind!r}; one of {', '.join(KINDS)} would be right")
+    names = held_out(config, kind)
+    if not names:
+        raise BenchError(f"concept={config['concept']}: the dataset {config['dataset']['name']} holds none")
+    rest = [o for o in config["_given"] if o.lstrip("+").split("=")[0] != "concept"]
+    return [Request(config | {"concept": n, "_given": [*rest, f"concept={n}"]}, method, False) for n in names]
+
+
+def plans(lists: Sequence[list[str]]) -> list[Plan]:
+    """Plans every run and checks it; of `all`, what a method does not serve is left out with a line.
+
+    Returns:
+        The plans, none twice, those of one model together: it is loaded once.
+
+    Raises:
+        BenchError: a request cannot be met, or nothing is left.
+    """
+    from bench.run import preflight
+
+    wanted = [r for overrides in lists for r in requests(overrides)]
+    out: dict[Path, Plan] = {}
+    left: dict[str, list[str]] = {}
+    for request in track(wanted, "checking", len(wanted)) if len(wanted) > 20 else wanted:
+        try:
+            plan = make(request.config, request.method)
+            preflight(plan)
+        except NotServed as error:
+            if request.asked:
+                raise
+            why = str(error).partition(", and concept ")[0]
+            left.setdefault(why, []).append(request.config["concept"])
+            continue
+        out.setdefault(plan.folder, plan)
+    for why, names in left.items():
+        log.info("%s; left out: %s", why, ", ".join(dict.fromkeys(names)))
+    if not out:
+        raise BenchError("concept=all: no method that was named serves any concept; --help shows what there is")
+    models = list(dict.fromkeys((p.model_folder, p.model_lora) for p in out.values()))
+    return sorted(out.values(), key=lambda p: (not _there(p), models.index((p.model_folder, p.model_lora))))
+
+
+def _there(plan: Plan) -> bool:
+    return (plan.folder / "row.json").is_file()
+
+
+def sweep(planned: Sequence[Plan], launcher: Launcher) -> int:
+    """Runs plans through a launcher and writes a summary to stdout. Returns the exit code."""
+    log.info("%d runs, %d of them there already", len(planned), sum(map(_there, planned)))
+    outcomes = list(_told(launcher.run(jobs([p.config["_given"] for p in planned])), len(planned)))
+    roots = sorted({p.config["root"] for p in planned})
+    sys.stdout.write(summary(outcomes, roots))
+    return 0 if all(o.status == OK for o in outcomes) else 1
+
+
+def _told(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """Passes outcomes on, each with a line that says how long the rest will take."""
+    begun, computed = time.monotonic(), 0
+    for count, outcome in enumerate(outcomes, start=1):
+        computed += not outcome.there
+        left = (time.monotonic() - begun) / max(computed, 1) * (total - count)
+        what = "there already" if outcome.there else f"{outcome.status} in {outcome.seconds:.0f} s"
+        log.info("%d of %d: %s: %s%s", count, total, outcome.job.name, what, f"; {_span(left)} left" if left else "")
+        yield outcome
+
+
+def _span(seconds: float) -> str:
+    """Returns about how long: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def summary(outcomes: Sequence[Outcome], roots: Sequence[str]) -> str:
+    """Returns what a sweep came to: counts, what did not end well and why, where the rows are, what comes next."""
+    there = sum(o.there for o in outcomes)
+    counts = {s: sum(o.status == s for o in outcomes) for s in (OK, "diverged", "failed", LOST)}
+    said = [f"{n} {s}" for s, n in counts.items() if n or s != LOST]
+    lines = [f"{len(outcomes)} runs, {there} there before: {', '.join(said)}"]
+    bad = sorted((o for o in outcomes if o.status != OK), key=lambda o: (o.status, o.job.name))
+    lines += [f"  {o.status}: {o.job.name}: {o.reason or 'no reason was kept'}" for o in bad]
+    if counts["failed"] + counts[LOST]:
+        lines.append("  the same command tries those again that failed or were lost")
+    lines += [f"rows: {Path(root) / '*' / '*' / 'row.json'}" for root in roots]
+    lines += [f"board: python -m bench leaderboard {shlex.join(roots)}"]
+    return "\n".join(lines) + "\n"

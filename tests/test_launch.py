@@ -1,0 +1,102 @@
+"""Launchers: real processes, from one store, give the rows of a plain sweep, and share a stage without making it twice.
+
+Ray is no part of the test environment: `pip install -e '.[ray]' && python -m pytest tests/test_launch.py` runs its test
+on a real cluster of this machine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import run_args, unet_folder
+
+from bench.__main__ import main
+from bench.errors import BenchError
+from bench.job import Job, Outcome, do
+from bench.launch import LAUNCHERS, launcher
+from bench.row import Row
+
+KINDS = {
+    "joblib": ("joblib", ["launcher=joblib", "launcher.processes=2"]),
+    "slurm": ("submitit", ["launcher=slurm", "launcher.cluster=local", "launcher.jobs=2",
+                           "launcher.parameters={timeout_min: 5}"]),
+    "ray": ("ray", ["launcher=ray", "launcher.cpus=1"]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unet_folder(tmp_path_factory.mktemp("tiny"))
+
+
+def _request(model: Path) -> list[str]:
+    """Two runs that share the untouched model's pictures."""
+    return ["-m", "+method=dreambooth_lora,textual_inversion", "concept=poodle", *run_args(model)]
+
+
+def _digests(root: Path) -> dict[str, str]:
+    rows = [Row.model_validate_json(p.read_text()) for p in root.glob("*/*/row.json")]
+    assert all("launcher" not in r.provenance["command"] for r in rows)
+    return {r.method: r.digest() for r in rows}
+
+
+@pytest.fixture(scope="module")
+def expected(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("plain")
+    assert main([*_request(model), f"root={root}"]) == 0
+    return _digests(root)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_launcher_gives_the_rows_of_a_plain_sweep(
+    root: Path, model: Path, tmp_path: Path, expected: dict[str, str], kind: str
+) -> None:
+    package, said = KINDS[kind]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: pip install -e '.[{kind}]'")
+    logs = [f"launcher.logs={tmp_path / 'logs'}"] if kind == "slurm" else []
+    env = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "bench", *_request(model), "root=runs", *said, *logs]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, 0 there before: 2 ok, 0 diverged, 0 failed" in done.stdout
+    assert _digests(tmp_path / "runs") == expected
+    made = [json.loads(line) for line in (tmp_path / "runs" / "store" / "log.jsonl").read_text().splitlines()]
+    assert len({m["key"] for m in made}) == len(made) == 7  # two trainings, drawings and scorings, one base
+    assert len({m["pid"] for m in made}) == 2
+
+
+def _dies(job: Job) -> Outcome:
+    if job.name == "second":
+        os._exit(1)
+    return Outcome(job, "ok")
+
+
+def test_a_worker_that_dies_loses_its_run_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("joblib")
+    monkeypatch.setattr("bench.job.apart", _dies)
+    jobs = [Job((), "/", name) for name in ("first", "second")]
+    found = {o.job.name: o for o in launcher({"name": "joblib", "processes": 2}).run(jobs)}
+    assert set(found) == {"first", "second"}
+    assert (found["second"].status, found["second"].reason) == ("lost", "a worker process died")
+
+
+def test_a_launcher_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BenchError, match=r"launcher=ray: no package ray .*concept-bench\[ray\]"):
+        launcher({"name": "ray", "address": None, "cpus": 1, "gpus": 0})
+
+
+def test_every_launcher_has_a_configuration(root: Path) -> None:
+    assert {p.stem for p in (root / "conf" / "launcher").glob("*.yaml")} == set(LAUNCHERS)
+
+
+def test_a_job_that_cannot_leave_a_row_is_lost_and_not_an_error(tmp_path: Path) -> None:
+    outcome = do(Job(("+method=none", "concept=nothing", f"root={tmp_path}"), str(tmp_path), "it"))
+    assert outcome.status == "lost" and "nothing" in outcome.reason

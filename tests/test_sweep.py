@@ -1,0 +1,197 @@
+"""Sweeps: what `all` stands for, what is refused and what left out, and that no run stops or changes another."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny import run_args, unet_folder
+
+from bench import sweep
+from bench.__main__ import main
+from bench.compose import compose, expand, launch_options
+from bench.errors import BenchError
+from bench.job import Job, Outcome
+from bench.row import Row
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unet_folder(tmp_path_factory.mktemp("tiny"))
+
+
+def _kinds(dataset: Path) -> dict[str, str]:
+    files = dataset.glob("concepts/*/concept.yaml")
+    return {p.parent.name: yaml.safe_load(p.read_text())["kind"] for p in files}
+
+
+def _planned(root: Path, *args: str) -> list[tuple[str, str, int]]:
+    plans = sweep.plans(expand(["-m", *args, f"root={root}"]))
+    return [(p.method, p.concept.name, p.config["seed"]) for p in plans]
+
+
+def test_all_is_every_concept_that_a_method_serves_and_nothing_is_tuned_on(dataset: Path, tmp_path: Path) -> None:
+    kinds = _kinds(dataset)
+    names = [c for _, c, _ in _planned(tmp_path, "+method=spm", "concept=all")]
+    assert len(names) == len(set(names))
+    assert {kinds[n] for n in names} == {"erase", "multi", "roundtrip"}
+    assert {n for n in names if kinds[n] == "erase"} == {
+        n for n in kinds if kinds[n] == "erase" and n != "erase_guitar"
+    }
+    assert "erase_cat_and_rocket" in names and "cat_and_poodle" not in names  # both multi; one of them is no erasing
+
+
+def test_a_kind_of_all_is_that_kind_alone(dataset: Path, tmp_path: Path) -> None:
+    kinds = _kinds(dataset)
+    found = _planned(tmp_path, "+method=dco", "concept=subject:all,style_ink,poodle", "seed=0,1")
+    assert len(found) == len(set(found))  # poodle is one of the subjects
+    subjects = {n for n, kind in kinds.items() if kind == "subject"} - {"whole_horse"}
+    assert {c for _, c, _ in found} == subjects | {"style_ink"}
+    assert {s for *_, s in found} == {0, 1}
+
+
+def test_what_a_method_does_not_serve_is_left_out_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="bench"):
+        found = _planned(tmp_path, "+method=uce,none", "model=sticker-flow,sticker-unet", "concept=erase:all")
+    assert {m for m, *_ in found} == {"uce", "none"}
+    (line,) = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert "uce is made for" in line and "sticker-flow" in line and "erase_cat" in line
+
+
+WRONG = {
+    "named concept": (["+method=spm", "concept=poodle,erase:all"], ["spm", "poodle"]),
+    "no kind": (["+method=spm", "concept=thing:all"], ["thing", "erase"]),
+    "nothing left": (["+method=spm", "concept=style:all"], ["concept=all"]),
+    "field": (["+method=spm", "concept=all", "method.lrr=1"], ["lrr"]),
+    "launcher": (["+method=spm", "concept=all", "launcher=slrum"], ["slrum", "slurm"]),
+    "launcher field": (["+method=none", "launcher=joblib", "launcher.processes=0"], ["launcher.processes"]),
+    "new launcher field": (["+method=none", "launcher=joblib", "+launcher.cpus=2"], ["launcher.cpus"]),
+    "hydra's launcher": (["+method=none", "hydra/launcher=joblib"], ["launcher=joblib"]),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_sweep_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setattr("bench.run.run", lambda *a, **k: pytest.fail("a run started"))
+    args, says = WRONG[wrong]
+    assert main(["-m", *args, f"root={tmp_path / 'runs'}"]) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert [s for s in says if s not in line] == []
+
+
+def test_the_launcher_is_in_no_rows_command() -> None:
+    options, rest = launch_options(["+method=none", "launcher=joblib", "seed=1", "launcher.processes=3"])
+    assert options == {"name": "joblib", "processes": 3}
+    assert rest == ["+method=none", "seed=1"]
+    assert launch_options(rest) == ({"name": "basic"}, rest)
+
+
+def test_a_run_of_all_has_the_configuration_of_the_concept_alone(tmp_path: Path) -> None:
+    first = sweep.requests(["+method=spm", "seed=1", "concept=erase:all"])[0]
+    alone, method = compose(["+method=spm", "seed=1", f"concept={first.config['concept']}"])
+    assert (first.config, first.method) == (alone, method)
+
+
+def test_the_runs_of_one_model_follow_each_other_and_what_is_there_comes_first(tmp_path: Path) -> None:
+    args = ["+method=none", "concept=poodle,racing_car", "model=sticker-flow,sticker-unet", f"root={tmp_path}"]
+    plans = sweep.plans(expand(["-m", *args]))
+    assert [p.config["model"]["name"] for p in plans] == ["sticker-flow"] * 2 + ["sticker-unet"] * 2
+    plans[2].folder.mkdir(parents=True)
+    (plans[2].folder / "row.json").write_text("{}")
+    assert sweep.plans(expand(["-m", *args]))[0].folder == plans[2].folder
+
+
+def _row(root: Path, method: str, concept: str) -> Row:
+    (path,) = root.glob(f"{method}/{concept}-*/row.json")
+    return Row.model_validate_json(path.read_text())
+
+
+def test_a_diverged_or_failed_run_is_a_row_and_changes_no_other(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three methods one diverges and one is broken; the others' rows are those of the same commands alone."""
+    from methods.dreambooth_lora import DreamBoothLora
+
+    train = DreamBoothLora.train
+
+    def broken(self: Any, bench: Any, concept: Any) -> Any:
+        if concept.name == "poodle":
+            raise BenchError("no such thing")
+        return train(self, bench, concept)
+
+    monkeypatch.setattr(DreamBoothLora, "train", broken)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    shared = ["concept=poodle,racing_car", *run_args(model)]
+    assert main(["-m", "+method=dreambooth_lora", "method.lr=1e18,1e-3", *shared, f"root={together}"]) == 1
+    said = capsys.readouterr().out
+    assert "4 runs, 0 there before: 1 ok, 1 diverged, 2 failed" in said
+    assert "  diverged: method.lr=1e+18 concept=racing_car: " in said
+    assert "  failed: method.lr=0.001 concept=poodle: no such thing" in said
+    assert f"board: python -m bench leaderboard {together}" in said
+    rows = [Row.model_validate_json(p.read_text()) for p in together.glob("*/*/row.json")]
+    assert sorted(r.status for r in rows) == ["diverged", "failed", "failed", "ok"]
+    (good,) = [r for r in rows if r.status == "ok"]
+    command = shlex.split(good.provenance["command"])[3:]
+    assert {"concept=racing_car", "method.lr=0.001"} <= set(command) and "-m" not in command  # its own, not the sweep's
+    assert main([*(o for o in command if not o.startswith("root=")), f"root={alone}"]) == 0
+    assert _row(alone, "dreambooth_lora", "racing_car").digest() == good.digest()
+
+    monkeypatch.setattr(DreamBoothLora, "train", train)
+    assert main(["-m", "+method=dreambooth_lora", "method.lr=1e-3", *shared, f"root={together}"]) == 0
+    assert "2 runs, 1 there before: 2 ok" in capsys.readouterr().out  # what failed was tried again
+    made = [json.loads(line)["key"] for line in (together / "store" / "log.jsonl").read_text().splitlines()]
+    assert len(made) == len(set(made))
+
+
+def test_a_sweep_loads_model_and_judges_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import backbone, features, run
+
+    run._resident.cache_clear()
+    run._judges.cache_clear()
+    loads: list[str] = []
+    for module, name in ((backbone, "load"), (features, "build")):
+        original = getattr(module, name)
+
+        def counted(*args: Any, name: str = name, original: Any = original) -> Any:
+            loads.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(module, name, counted)
+    args = [o for o in run_args(model) if not o.startswith("method.")]
+    assert main(["-m", "+method=none,references", "concept=poodle,racing_car", *args, f"root={tmp_path}"]) == 0
+    config, _ = compose(["+method=none"])
+    assert loads.count("load") == 1
+    assert loads.count("build") == len(config["dataset"]["encoders"])
+
+
+def test_a_sweep_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What was there before takes no time and is not counted into the estimate."""
+    clock = [0.0]
+    monkeypatch.setattr(sweep.time, "monotonic", lambda: clock[0])
+    job = Job(("+method=none",), "/", "it")
+
+    def outcomes() -> Any:
+        yield Outcome(job, "ok", there=True)
+        for _ in range(3):
+            clock[0] += 60
+            yield Outcome(job, "ok", seconds=60)
+
+    with caplog.at_level(logging.INFO, logger="bench"):
+        list(sweep._told(outcomes(), 4))
+    said = [r.getMessage() for r in caplog.records]
+    assert said[0].startswith("1 of 4: it: there already")
+    assert [s.partition("s; ")[2] for s in said[1:]] == ["2 min left", "60 s left", ""]
+
+
+def test_the_summary_counts_what_left_no_row() -> None:
+    job = Job(("+method=none",), "/", "it")
+    said = sweep.summary([Outcome(job, "ok"), Outcome(job, "lost", "a worker process died")], ["runs"])
+    assert said.startswith("2 runs, 0 there before: 1 ok, 0 diverged, 0 failed, 1 lost\n")
+    assert "  lost: it: a worker process died\n" in said
