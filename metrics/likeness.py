@@ -18,15 +18,15 @@ NEAREST = 5  # pictures of each kind that count
 
 
 def _nearer(pictures: Array, seeds: Array, features: Features) -> Array:
-    """Returns (n,): mean cosine with the nearest pictures of the thing less that with the nearest of what is near to
-    it. Pictures of the same seed are left out: they may start from the same noise.
+    """Returns (n,): mean cosine with the nearest pictures of the thing; pictures of the same seed are left out, for
+    they may start from the same noise.
+
+    Not less the cosine with what is near to it: by that difference noise, which is like neither, passes for the thing.
     """
     bank = features.bank
     if bank is None:
         raise ValueError("a detector by likeness needs the untouched model's pictures")
-    return _nearest(pictures, seeds, bank.positive, bank.positive_seeds) - _nearest(
-        pictures, seeds, bank.negative, bank.negative_seeds
-    )
+    return _nearest(pictures, seeds, bank.positive, bank.positive_seeds)
 
 
 def _nearest(pictures: Array, seeds: Array, known: Array, known_seeds: Array) -> Array:

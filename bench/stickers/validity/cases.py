@@ -147,10 +147,14 @@ def erased(count: int) -> list[Item]:
     rng, items, subjects = np.random.default_rng(SEED + 2), [], names("subject")
     for subject in [str(s) for s in rng.choice(subjects, KNOWN, replace=False)]:
         stranger = _other(subject, "subject", rng)
-        references = [render(replace(sample_scene(rng), subject=subject)) for _ in range(2 * KNOWN)]
+
+        def scene_of(subject: str) -> Scene:
+            return replace(sample_scene(rng), subject=subject, colour="none")  # a tint hides what artwork it is
+
+        references = [render(scene_of(subject)) for _ in range(4 * KNOWN)]
         for _ in range(count):
-            scene = replace(sample_scene(rng), subject=subject)
-            other, apart = replace(scene, subject=stranger), replace(sample_scene(rng), subject=stranger)
+            scene, apart = scene_of(subject), scene_of(stranger)
+            other = replace(scene, subject=stranger)
             items.append(Item(caption(scene), {
                 "right": render(scene.jittered(rng)),
                 "wrong subject": render(other.jittered(rng)),

@@ -115,7 +115,7 @@ def _around(judge: Any, items: Sequence[Item]) -> _Around:
 def scores(metric: Metric, seen: Sequence[Features]) -> Array:
     """Returns the metric of one variant of every item, signed so that higher is better."""
     values = np.concatenate([metric.function(f) for f in seen]).astype(float)
-    if group_of(metric) == "detection":  # whatever a find means for the method, it is right where the truth is
+    if group_of(metric) in ("detection", "likeness"):  # a find is right where the truth is, whatever it means
         return values
     return {"higher": values, "lower": -values, "zero": -np.abs(values)}[metric.better]
 
