@@ -49,10 +49,11 @@ class Plan:
 
     Attributes:
         config: the composed configuration, plain containers.
-        method: the name of the method's config (`purecc`).
+        method: the name of the method's config, and of its gate where that is held (`NAME-gate-open`).
         target: dotted name of its class.
         hyperparameters: its fields, tuned values applied.
         tuned: whether values found for this model were applied.
+        trials: how many sets of values were tried to find them; none where they were set by hand.
         trainings: in order; several for a composite concept.
         keys: stage → key.
         attacked: the templates that attacks fill.
@@ -70,6 +71,7 @@ class Plan:
     model_lora: Path | None
     trainings: tuple[Training, ...]
     keys: dict[str, str]
+    trials: int = 0
     attacked: tuple[str, ...] = ()
     novel: Concept | None = None
 
@@ -117,9 +119,15 @@ def make(config: dict[str, Any], method: str) -> Plan:
     stages = _stages(config, train, trainings, weights, cells, attacks)
     keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks
     return Plan(
-        config, name, target, fields, tuned, concept, cells, model_folder, lora, trainings, keys,
-        tuple(templates.get(TEMPLATES, [])), unknown,
+        config, _entry(name, config["gate"]), target, fields, tuned, concept, cells, model_folder, lora, trainings,
+        keys,
+        tried(name, config["method"], model["name"]) if tuned else 0, tuple(templates.get(TEMPLATES, [])), unknown,
     )  # fmt: skip
+
+
+def _entry(method: str, gate: str | float) -> str:
+    """Returns what a run is called: with its gates held, it is another entry than its method."""
+    return method if gate == "auto" else f"{method}-gate-{gate}"
 
 
 def _method(config: dict[str, Any], name: str, said: dict[str, Any]) -> tuple[str, str, dict[str, Any], bool]:
@@ -144,10 +152,17 @@ def tuned_values(name: str, said: dict[str, Any], model: str) -> dict[str, Any]:
         parent = _method_file(said["tuned_as"], "method.tuned_as")
         shared = tuned_values(said["tuned_as"], parent, model)
         return {k: v for k, v in shared.items() if said.get(k) == parent.get(k)}
+    return _found(name, model).get("values") or (said.get("tuned") or {}).get(model, {})
+
+
+def _found(name: str, model: str) -> dict[str, Any]:
     path = paths.shipped("conf") / "values" / model / f"{name}.yaml"
-    if path.is_file():
-        return yaml.safe_load(path.read_text(encoding="utf-8"))["values"]
-    return (said.get("tuned") or {}).get(model, {})
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def tried(name: str, said: dict[str, Any], model: str) -> int:
+    """Returns how many sets of values a search tried for a method, or for the method it is a variant of."""
+    return int(_found(said.get("tuned_as", name), model).get("found", {}).get("trials", 0))
 
 
 def _method_file(name: str, field: str) -> dict[str, Any]:

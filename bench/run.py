@@ -171,12 +171,21 @@ def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     store.once("score", plan.keys["score"], {"method": plan.method}, scored)
     table = pd.read_parquet(store.path("score", plan.keys["score"]) / "scores.parquet")
     values, unmeasured = score.summarize(table, wanted, encoders)
-    adapter = load_adapter(store, plan.keys["train"])
+    cost = load_adapter(store, plan.keys["train"]).cost | _costs(plan, store)
     anchors = {name: own for name, own in values.items() if name != "model"}
     if "model" not in values:
         reason = "; ".join(f"{name}: {why}" for name, why in unmeasured.items()) or "no metric is for these channels"
-        return _row(plan, "unmeasurable", reason=reason, anchors=anchors, unmeasured=unmeasured, cost=adapter.cost)
-    return _row(plan, "ok", measured=values["model"], anchors=anchors, unmeasured=unmeasured, cost=adapter.cost)
+        return _row(plan, "unmeasurable", reason=reason, anchors=anchors, unmeasured=unmeasured, cost=cost)
+    return _row(plan, "ok", measured=values["model"], anchors=anchors, unmeasured=unmeasured, cost=cost)
+
+
+def _costs(plan: Plan, store: Store) -> dict[str, float]:
+    """Returns what a run cost beside its training: drawing, the adapter's bytes, and the trials its values took."""
+    kept = store.path("train", plan.keys["train"])
+    found = {"adapter_bytes": float(sum(p.stat().st_size for p in kept.glob("*.safetensors")))}
+    seconds = store.seconds("generate", plan.keys["generate"])
+    found |= {} if seconds is None else {"generation_seconds": seconds}
+    return found | {"tuning_trials": float(plan.trials)}
 
 
 def _fingerprints(plan: Plan) -> dict[str, str]:

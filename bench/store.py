@@ -80,15 +80,22 @@ class Store:
             fill(partial)
             written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name != DONE]
             files = {str(p.relative_to(partial)): _checksum(p) for p in written}
-            (partial / DONE).write_text(json.dumps({"about": about, "files": files}, indent=1, default=str))
+            seconds = round(time.monotonic() - begun, 3)
+            done = {"about": about, "files": files, "seconds": seconds}
+            (partial / DONE).write_text(json.dumps(done, indent=1, default=str))
             if final.exists():  # damaged: something it wrote is gone
                 final.rename(final.with_name(f"{key}.damaged-{time.time_ns()}"))
             partial.rename(final)
-            self._note(stage, key, time.monotonic() - begun)
+            self._note(stage, key, seconds)
+
+    def seconds(self, stage: str, key: str) -> float | None:
+        """Returns how long a finished stage took; what was done before an interruption is not in it."""
+        done: dict[str, Any] = json.loads((self.path(stage, key) / DONE).read_text())
+        return done.get("seconds")
 
     def _note(self, stage: str, key: str, seconds: float) -> None:
         """Adds a line to the log; one write of a short line is whole even where several processes write."""
-        made = {"stage": stage, "key": key, "seconds": round(seconds, 3), "host": platform.node(), "pid": os.getpid()}
+        made = {"stage": stage, "key": key, "seconds": seconds, "host": platform.node(), "pid": os.getpid()}
         with (self.root / "store" / "log.jsonl").open("a", encoding="utf-8") as f:
             f.write(json.dumps(made) + "\n")
 

@@ -37,6 +37,7 @@ def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
 def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
     def trained(folder: Path) -> None:
         from bench.checkpoint import Checkpoint
+        from bench.memory import peak_memory
         from bench.workbench import Workbench
 
         method, concept = instantiate(plan, training), training.concept
@@ -44,7 +45,10 @@ def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], 
             checkpoint = Checkpoint(folder.with_name(f"{training.key}.checkpoints"))
             bench = Workbench(backbone(), concept, plan.config["seed"], plan.config["model"], checkpoint)
             try:
-                method.train(bench, concept).save(folder)
+                with peak_memory() as peak:
+                    adapter = method.train(bench, concept)
+                    adapter.cost["peak_memory_mib"] = peak()
+                adapter.save(folder)
             finally:
                 backbone().clear()
 

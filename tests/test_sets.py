@@ -142,7 +142,7 @@ def test_likeness_lets_one_in_twenty_of_what_is_near_through() -> None:
         assert resembles.gate(seen) == ""
         return float(resembles.function(seen).mean())
 
-    assert rate(0) > 0.95
+    assert rate(0) > 0.9
     assert rate(1) == pytest.approx(0.05, abs=0.04)
 
 
