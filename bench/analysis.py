@@ -16,6 +16,7 @@ from bench.pareto import Front, front
 from bench.ranks import ranks
 from bench.resample import Array, intervals
 from bench.row import Row
+from bench.row_checks import ranges
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Board:
         return self.rows[0].kind
 
 
+def _bounds(column: str) -> tuple[float | None, float | None]:
+    """Returns what a column's values can be at all; a cost is no less than nothing."""
+    return ranges().get(column.partition("/")[0], (0, None) if column in settings()["costs"] else (None, None))
+
+
 @cache
 def settings() -> dict[str, Any]:
     """Returns `conf/leaderboard.yaml`: which protocols count, and the columns and fronts of each task."""
@@ -76,8 +82,9 @@ def analyse(rows: Sequence[Row]) -> Board:
         cells=cells,
         columns=columns,
         costs=config["costs"],
-        values={c: intervals(v) for c, v in cells.values.items()},
-        anchors={a: {c: intervals(v[None, :, None]) for c, v in own.items()} for a, own in cells.anchors.items()},
+        values={c: intervals(v, bounds=_bounds(c)) for c, v in cells.values.items()},
+        anchors={a: {c: intervals(v[None, :, None], bounds=_bounds(c)) for c, v in own.items()}
+                 for a, own in cells.anchors.items()},
         baseline=None if at is None else baseline,
         differences={} if at is None else {c: against(cells.values[c], at) for c in columns},
         ranks={c: ranks(cells.values[c], cells.better[c]) for c in columns},

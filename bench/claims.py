@@ -124,7 +124,7 @@ def _judged(claim: Claim, board: Board, rows: Sequence[Row]) -> Verdict:
     concepts = tuple(dict.fromkeys(names.tolist()))
     sign = 1 if claim.direction == "greater" else -1
     side = sum(sign * float(differences[names == c].mean()) > 0 for c in concepts)
-    mean, low, high = interval(differences, names)
+    mean, low, high = interval(differences, names, bounds=(-np.inf, np.inf))
     word, why = _word(low, high, sign, concepts)
     return Verdict(claim, board[1], word, why, board, (float(first.mean()), float(second.mean())), (mean, low, high),
                    concepts, side, len({seed for _, seed in pairs}), len(pairs))  # fmt: skip

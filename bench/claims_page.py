@@ -24,9 +24,8 @@ What the papers report stands apart, in [papers](papers/README.md); what else th
 Each claim is one method against another in one value. The two are paired by concept and training seed; their difference
 (first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds. **Reproduced**: the interval lies
 wholly on the claimed side. **Not reproduced**: wholly on the other. **Undecided**: it contains 0, or there are fewer
-than {fewest} concepts. An interval of four concepts and two seeds covers in 88 of 100 simulated cases, not in 95, so
-read it with the count of concepts on the claimed side; and of many claims looked at one by one, some fall out by
-chance.
+than {fewest} concepts. Intervals are widened for few concepts, as everywhere here; of many claims looked at one by one,
+some still fall out by chance.
 
 Bases: *reported*, a table's figures; *said*, the paper's words; *expected*, what follows from the method, though nobody
 reported it. How sure the source is follows it ([the marks](papers/README.md)).

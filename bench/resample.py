@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.stats import DRAWS
+from bench.stats import DRAWS, widening
 
 Array = np.ndarray[Any, Any]
 FEW = 4  # columns of one pattern from which a product of matrices is the faster
@@ -99,18 +99,16 @@ def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
         if measured.any():
             means_drawn = resampled(values[own], measured, draws)
             mean, concepts = means(values[own]), int(measured.any(1).sum())
-            wider = np.sqrt(concepts / (concepts - 1)) if concepts > 1 else 1.0
-            out[:, own] = mean + wider * (means_drawn - mean)
+            out[:, own] = mean + widening(concepts) * (means_drawn - mean)
     out = np.round(out, DECIMALS)
     out.flags.writeable = False  # it is shared
     return out
 
 
-def intervals(values: Array, level: float = 0.95) -> tuple[Array, Array, Array]:
-    """Returns mean, low and high of values (n, concepts, seeds), (n,) each; no bound lies outside the values."""
-    there = np.isfinite(values)
+def intervals(
+    values: Array, level: float = 0.95, bounds: tuple[float | None, float | None] = (None, None)
+) -> tuple[Array, Array, Array]:
+    """Returns mean, low and high of values (n, concepts, seeds), (n,) each, within what a mean can be at all."""
     low, high = np.quantile(drawn(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    low = np.maximum(low, np.where(there, values, np.inf).min((1, 2)))
-    high = np.minimum(high, np.where(there, values, -np.inf).max((1, 2)))
-    empty = ~there.any((1, 2))
-    return means(values), np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+    least, most = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
+    return means(values), np.clip(low, least, most), np.clip(high, least, most)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 DRAWS = 2000
+NORMAL = 1.959964  # the 97.5th percentile of the normal, and of Student's t for 1 to 10 degrees of freedom
+STUDENT = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)
 
 
 def interval(
-    values: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any], draws: int = DRAWS, level: float = 0.95
-) -> tuple[float, float, float]:
+    values: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any], draws: int = DRAWS, level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
+) -> tuple[float, float, float]:  # fmt: skip
     """Returns the mean and its percentile interval, resampling clusters and then values within them.
 
     The draws are seeded and the values sorted first, so the order of the rows changes nothing.
@@ -21,6 +24,7 @@ def interval(
         clusters: the prompt each belongs to, (n,).
         draws: bootstrap draws.
         level: coverage of the interval.
+        bounds: what the mean can be at all; the values' own range if left out.
 
     Returns:
         mean, low, high. With one cluster, its values alone are resampled.
@@ -35,24 +39,40 @@ def interval(
     weight = sizes[pick]
     means = (drawn[pick, np.arange(draws)[:, None]] * weight).sum(1) / weight.sum(1)
     mean = float(values.mean())
-    low, high = np.clip(percentiles(mean, means, len(groups), level), values.min(), values.max())
+    low, high = np.clip(percentiles(mean, means, len(groups), level), *(bounds or (values.min(), values.max())))
     return mean, float(low), float(high)
 
 
 def percentiles(value: float, draws: np.ndarray[Any, Any], clusters: int, level: float = 0.95) -> np.ndarray[Any, Any]:
-    """Returns low and high of a value from its bootstrap draws, widened for few clusters: resampling k of them sees
-    only (k − 1) / k of their variance.
-    """
+    """Returns low and high of a value from its bootstrap draws, widened for few clusters."""
     tail = (1 - level) / 2
-    few = np.sqrt(clusters / (clusters - 1)) if clusters > 1 else 1.0
-    return value + few * (np.quantile(draws, [tail, 1 - tail]) - value)
+    return value + widening(clusters) * (np.quantile(draws, [tail, 1 - tail]) - value)
+
+
+def widening(clusters: int) -> float:
+    """Returns by how much a bootstrap interval of few clusters is too narrow.
+
+    Resampling k clusters sees only (k − 1) / k of their variance, and takes it for known where Student's t does not.
+    In simulation four clusters so cover in 94 to 97 of 100, and in 83 to 87 without (`tests/test_stats.py`).
+    """
+    if clusters < 2:
+        return 1.0
+    return float(np.sqrt(clusters / (clusters - 1)) * _student(clusters - 1) / NORMAL)
+
+
+def _student(freedom: int) -> float:
+    """Returns the 97.5th percentile of Student's t (a series beyond ten: Abramowitz and Stegun 26.7.5)."""
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    z = NORMAL
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _resampled_means(group: np.ndarray[Any, Any], draws: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     return group[rng.integers(len(group), size=(draws, len(group)))].mean(axis=1)
 
 
-def wilson(successes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: int, count: int, z: float = NORMAL) -> tuple[float, float]:
     """Returns Wilson's 95 % bounds of a share: of 0 in 200, [0, 0.019] (Wilson 1927)."""
     share, scale = successes / count, 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale

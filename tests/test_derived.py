@@ -11,7 +11,7 @@ import pytest
 from bench.derive import Means
 from bench.derive import derive as derive_from
 from bench.metric import Bank, Derived, Features
-from bench.stats import drawn_means, interval, wilson
+from bench.stats import drawn_means, interval, widening, wilson
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, worst_leakage
 from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
 from metrics.novelty import alteration, copy_rate, diversity
@@ -234,6 +234,5 @@ def test_drawn_means_agree_with_the_interval() -> None:
     values, clusters = rng.normal(size=40) + np.repeat(rng.normal(size=8), 5), np.repeat(np.arange(8), 5)
     _, low, high = interval(values, clusters)
     drawn = drawn_means({"x": values}, clusters)["x"]
-    few = np.sqrt(8 / 7)
-    ours = values.mean() + few * (np.quantile(drawn, [0.025, 0.975]) - values.mean())
+    ours = values.mean() + widening(8) * (np.quantile(drawn, [0.025, 0.975]) - values.mean())
     assert ours == pytest.approx([low, high], abs=0.08)

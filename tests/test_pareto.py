@@ -160,7 +160,7 @@ def test_draws_are_paired() -> None:
     found = [_row(m, c, 0, v + more, 0.1) for m, more in (("more", 0.01), ("less", 0.0))
              for c, v in zip(CONCEPTS, spread, strict=True)]  # fmt: skip
     made, methods = make(found)
-    assert made.chance[methods.index("more")] == 1.0
+    assert made.chance[methods.index("more")] > 0.95  # a widened draw may be worse than the model before
     assert made.chance[methods.index("less")] == 0.0
 
 
