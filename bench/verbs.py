@@ -242,4 +242,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "data": data,
     "report": reviewers.report,
     "compare": reviewers.compare,
+    "plan": reviewers.plan,
+    "reproduce": reviewers.reproduce,
 }
