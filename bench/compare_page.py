@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.compare import Difference, Side, pictures
+from bench.compare import Difference
+from bench.compare_sides import Side, pictures
 from bench.grid import Prompt
 from bench.page.grids import SEEDS, Entry, Shown, Source
 from bench.page.picture import picture
@@ -57,8 +58,8 @@ def note(found: Sequence[Difference], unit: str) -> str:
     """Returns how the intervals are to be read."""
     settled, tested = sum(d.settled for d in found), sum(d.bounds is not None for d in found)
     return (
-        f"Difference: the first minus the second over pairs; 95 % interval by bootstrap of {unit}. {settled} of {tested} "
-        f"leave out 0; of {tested} intervals about {tested / 20:.1f} would by chance alone."
+        f"Difference: the first minus the second over pairs; 95 % interval by bootstrap of {unit}. "
+        f"{settled} of {tested} leave out 0; of {tested} about {tested / 20:.1f} would by chance alone."
     )
 
 
@@ -109,7 +110,7 @@ def gallery(first: Side, second: Side, names: tuple[str, str]) -> list[tuple[str
 
 
 def apart(first: Side, second: Side) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
-    """Returns (channel, prompt) → metric → both means, and `apart`: their difference in units of the metric's spread."""
+    """Returns (channel, prompt) → metric → both means and `apart`, their difference over the metric's spread."""
     one, other = pictures(first), pictures(second)
     common = [k for k in one if k in other]
     spread = {m: float(np.std([v for k in common if k[0] == m for v in (one[k], other[k])])) for m, _ in common}

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.forecast import ATTACK, BASE, OWN, TRAIN, Past, Step, guess, steps
+from bench.forecast import ATTACK, TRAIN, Step, guess, steps
 from bench.forecast_show import span
+from bench.past import BASE, OWN, Past
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Told(Store):
 
     def _begin(self) -> None:
         plan, c = self.plan, self.plan.config
-        there = [s for s in self.steps.values() if self.past.there(s)]
+        there = [s for s in self.steps.values() if self.past.there(s.stage, s.key)]
         log.info("%s on %s (%s, seed %d): %d stages, %d of them there already", plan.method, plan.concept.name,
                  c["model"]["name"], c["seed"], len(self.steps), len(there))  # fmt: skip
 
@@ -56,7 +57,8 @@ def says(step: Step, plan: Plan) -> str:
         training = next(t for t in plan.trainings if t.key == step.key)
         of, model = training.concept, plan.config["model"]["name"]
         seen = f"{len(of.references)} reference pictures"
-        return f"train: {step.method} {'erases' if of.kind in ('erase', 'roundtrip') else 'learns'} {of.name} on {model}, {seen}"
+        does = "erases" if of.kind in ("erase", "roundtrip") else "learns"
+        return f"train: {step.method} {does} {of.name} on {model}, {seen}"
     if step.stage in (BASE, OWN):
         whose = step.method or "the untouched model"
         steps_ = plan.config["model"]["steps"]
@@ -64,4 +66,3 @@ def says(step: Step, plan: Plan) -> str:
     if step.stage == ATTACK:
         return f"attack: a search on {step.method or 'the untouched model'} for what brings {plan.concept.name} back"
     return f"score: the judges look at every picture, {len(plan.config['protocol']['metrics'])} metrics"
-

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.backbone.files import resolve
-from bench.forecast import ATTACK, BASE, NAMES, OWN, SCORE, TRAIN, Past, Step, guess, unique
+from bench.forecast import ATTACK, NAMES, TRAIN, Step, guess, unique
+from bench.past import BASE, OWN, SCORE, Past
 from bench.plan import Plan
 
 LIBRARIES = 1e9  # bytes of a process with its libraries, on Linux without a GPU
@@ -25,7 +26,7 @@ def write(planned: Sequence[Plan], begins: bool = False) -> None:
     past = Past(Path(planned[0].config["root"]))
     there = sum((p.folder / "row.json").is_file() for p in planned)
     every = unique(planned)
-    left = {s: p for s, p in every.items() if not past.there(s)}
+    left = {s: p for s, p in every.items() if not past.there(s.stage, s.key)}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("")
     for heading in ("in all", "there", "left", "time left"):
@@ -107,7 +108,7 @@ def _shapes(path: Path) -> list[list[int]]:
 
 
 def _disk(planned: Sequence[Plan], left: dict[Step, Plan], past: Past) -> str:
-    """Returns what would be written: pictures as large as the references, and what trainings leave; and what is free."""
+    """Returns what would be written: pictures as large as the references, what trainings leave, and what is free."""
     references = [p for p in planned[0].concept.image_paths() if p.is_file()]
     one = sum(p.stat().st_size for p in references) / max(len(references), 1)
     total = sum(step.pictures * one for step in left)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import show
 from bench.curves import POINTS, Curve, read_curves
 from bench.metric import Metric, load_metrics
-from bench.page.grids import SEEDS, Channels, Source, channels
+from bench.page.grids import SEEDS, Source, channels
 from bench.page.picture import Picture, picture
 from bench.page.render import render
 from bench.page.scores import Extremes, Scores, Shot
@@ -102,7 +102,9 @@ def _folders(plan: Plan, store: Store) -> dict[str, Path]:
     return folders if folders["model"].is_dir() else {}
 
 
-def _extremes(scores: Scores, metrics: Sequence[Metric], probes: Sequence[Any]) -> list[tuple[Extremes, dict[str, Any]]]:
+def _extremes(
+    scores: Scores, metrics: Sequence[Metric], probes: Sequence[Any]
+) -> list[tuple[Extremes, dict[str, Any]]]:
     """Returns every metric's pictures at both ends, as cards, the ones of no folder left out."""
     where = {(c.prompt.channel, c.prompt.index, c.seed): (c, folders) for grid, folders in probes for c in grid.cells}
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench import paths
 from bench.cells import ANCHORS
 from bench.claims import Claim, Claims
 from bench.compose import compose
 from bench.errors import BenchError, NotServed
-from bench.papers import Cell, Paper, read_file
+from bench.papers import Paper, read_file
 from bench.plan import Plan, make
 from bench.row import Row
 from bench.served import check
@@ -76,10 +74,19 @@ def _study(stem: str, file: Claims, claims: list[Claim], model: str, budget: int
     left: dict[str, str] = {}
     for task in dict.fromkeys(c.task for c in claims):
         config, _ = compose([f"+method={claims[0].method}", f"model={model}"])
-        concepts[task] = held_out(config, task)[:budget]
+        published = _published(f"{config['dataset']['name']}-{model}-{task}")
+        concepts[task] = sorted(held_out(config, task), key=lambda c: c not in published)[:budget]
         asked = dict.fromkeys(m for c in claims if c.task == task for m in (c.method, c.against) if m not in ANCHORS)
         methods[task] = [m for m in asked if not _refused(m, model, concepts[task], left)]
+        if claims[0].method in left:
+            raise BenchError(left[claims[0].method])
     return Study(file, claims, read_file(paper, Paper) if paper.is_file() else None, model, concepts, methods, left)
+
+
+def _published(board: str) -> set[str]:
+    """Returns the concepts of a board's rows: looked at first, they can be held against it."""
+    files = (paths.shipped("leaderboards") / board / "rows").glob("*.json")
+    return {Row.model_validate_json(f.read_bytes()).concept for f in files}
 
 
 def _refused(method: str, model: str, concepts: Sequence[str], left: dict[str, str]) -> bool:
@@ -112,47 +119,3 @@ def rows_of(planned: Sequence[Plan]) -> list[Row]:
     """Returns the rows that these runs left."""
     files = [p.folder / "row.json" for p in planned]
     return [Row.model_validate_json(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A figure of a paper, and what the same method has here; None where nothing here is of that name."""
-
-    where: str
-    label: str
-    metric: str
-    value: float
-    here: float | None
-    name: str
-
-
-def reported(study: Study, rows: Sequence[Row]) -> list[Reported]:
-    """Returns the paper's figures of the methods that are run here, metrics matched by their names alone."""
-    methods = {_plain(m): m for ms in study.methods.values() for m in ms}
-    out = []
-    for table in study.paper.tables if study.paper else ():
-        for label, cells in table.values.items():
-            method = methods.get(_plain(label), "")
-            for column, cell in zip(table.columns, cells, strict=True):
-                if method and cell is not None:
-                    value = cell.value if isinstance(cell, Cell) else cell
-                    name = _matching(column.metric, rows)
-                    own = [r.measured[name].value for r in rows if r.method == method and name in r.measured]
-                    mean = sum(own) / len(own) if own else None
-                    scale = f" ({column.scale})" if column.scale else ""
-                    out.append(Reported(table.where, label, f"{column.metric}{scale}", value, mean, name))
-    return out
-
-
-def _plain(text: str) -> str:
-    """Returns a name without what people write differently."""
-    return re.sub(r"[^a-z0-9]", "", text.lower().replace("δ", "delta"))
-
-
-def _matching(metric: str, rows: Sequence[Row]) -> str:
-    """Returns the value of rows that goes by a paper's name of a metric: where the concept is asked for, if there are
-    several.
-    """
-    names = dict.fromkeys(n for r in rows for n in r.measured)
-    fits = [n for n in names if _plain(n.partition("/")[0]) == _plain(metric) and n.partition("/")[2] in ("", "concept")]
-    return fits[0] if fits else ""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from bench.claims import Verdict, judge
 from bench.claims_page import boards
-from bench.reproduce import Study, reported
+from bench.reported import reported
+from bench.reproduce import Study
 from bench.row import Row
 
 HERE = """\
@@ -16,10 +17,12 @@ Verdicts are about this track: its small models and pictures are not the paper's
 "Not reproduced" says that a claim does not hold here, not that the paper is wrong."""
 
 
-def about(study: Study, seeds: Sequence[int]) -> str:
-    """Returns what is going to be looked at."""
-    lines = [f"{study.file.about} ({study.file.source}): {len(study.claims)} claims, on {study.model}, embedded track"]
-    for task, methods in study.methods.items():
+def about(study: Study, seeds: Sequence[int], rows: str = "") -> str:
+    """Returns what is going to be looked at: what is run, or the rows of a folder."""
+    count = f"{len(study.claims)} claim{'s' * (len(study.claims) != 1)}"
+    lines = [f"{study.file.about} ({study.file.source}): {count}, on {study.model}, embedded track"]
+    lines += [f"  rows of {rows}; nothing is run"] if rows else []
+    for task, methods in study.methods.items() if not rows else ():
         names = ", ".join(study.concepts[task])
         said = ", ".join(map(str, seeds))
         lines.append(f"  {task}: {', '.join(methods)}; concepts {names}; training seed{'s' * (len(seeds) > 1)} {said}")
@@ -43,11 +46,14 @@ def write(study: Study, rows: Sequence[Row]) -> None:
 def _claim(v: Verdict) -> str:
     c, (mean, low, high) = v.claim, v.difference
     sign = ">" if c.direction == "greater" else "<"
-    lines = [f"  {c.says} ({c.id})", f"    {c.basis:<9} {c.where}: {c.method} {sign} {c.against} in {c.metric} ({c.sure})"]
+    lines = [
+        f"  {c.says} ({c.id})",
+        f"    {c.basis:<9} {c.where}: {c.method} {sign} {c.against} in {c.metric} ({c.sure})",
+    ]
     if v.pairs:
         lines.append(
-            f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f} [{low:z.3f}, {high:z.3f}], "
-            f"{v.side} of {len(v.concepts)} concepts on its side"
+            f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f} "
+            f"[{low:z.3f}, {high:z.3f}], {v.side} of {len(v.concepts)} concepts on its side"
         )
     lines.append(f"    verdict   {v.word}{': ' * bool(v.why)}{v.why}")
     return "\n".join(lines) + "\n"
@@ -65,16 +71,19 @@ def _figures(study: Study, rows: Sequence[Row]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading, side in (("table", "left"), ("method", "left"), ("metric", "left"), ("reported", "right"),
-                          ("measured here", "right"), ("as", "left")):  # fmt: skip
+                          (f"measured, {' and '.join(study.methods)}", "right"), ("as", "left")):  # fmt: skip
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for f in found:
-        here = "—" if f.here is None else f"{f.here:z.3f}"
-        table.add_row(*map(Text, (f.where, f.label, f.metric, f"{f.value:g}", here, f.name or "no such value here")))
+    for f in (f for f in found if f.here is not None):
+        table.add_row(*map(Text, (f.where, f.label, f.metric, f"{f.value:g}", f"{f.here:z.3f}", f.name)))
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 140
     sys.stdout.write("\nFigures: reported on the paper's model and data, measured on ours; not to be subtracted\n")
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    without = dict.fromkeys(f.metric for f in found if f.here is None)
+    if without:
+        sys.stdout.write(f"No value of these names here: {', '.join(without)} (leaderboards/papers has the figures)\n")
 
 
 def _elsewhere(study: Study) -> str:

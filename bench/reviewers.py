@@ -35,7 +35,8 @@ def compare(args: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page")
     options = parser.parse_args(args)
     from bench import compare_page
-    from bench.compare import differences, side
+    from bench.compare import differences
+    from bench.compare_sides import side
 
     first, second = (side(s, options.board) for s in (options.first, options.second))
     found, unit = differences(first, second)
@@ -68,7 +69,9 @@ def reproduce(args: list[str]) -> int:
 
     parser = argparse.ArgumentParser("python -m bench reproduce", description=reproduce.__doc__)
     parser.add_argument("method", metavar="METHOD", help="of conf/method, with claims in leaderboards/claims")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} concept in place of {CONCEPTS}: no verdict, a look")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK} concept in place of {CONCEPTS}: no verdict, a look"
+    )
     parser.add_argument("--model", default="", help="of conf/model; the first that the claims name if left out")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each method and concept")
     parser.add_argument("--root", default="runs", help="where runs are kept; what is there is not run again")
@@ -83,7 +86,8 @@ def reproduce(args: list[str]) -> int:
     found = studies(options.method, options.model, QUICK if options.quick else CONCEPTS)
     code = 0
     for study in found:
-        sys.stdout.write(reproduce_show.about(study, seeds))
+        sys.stdout.write(reproduce_show.about(study, seeds, str(options.rows or "")))
+        sys.stdout.flush()  # before what runs say
         if options.rows:
             rows = _rows(options.rows)
         else:

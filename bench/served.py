@@ -58,7 +58,9 @@ def check(plan: Plan) -> None:
         said, name = stated(training.target), training.method
         unknown = [f for f in training.fields if said.fields is not None and f not in said.fields]
         if unknown:
-            raise BenchError(f"method {name} has no field {unknown[0]!r}; it has {', '.join(said.fields or ()) or 'none'}")
+            raise BenchError(
+                f"method {name} has no field {unknown[0]!r}; it has {', '.join(said.fields or ()) or 'none'}"
+            )
         if said.families is not None and model["family"] not in said.families:
             made = ", ".join(said.families)
             raise NotServed(f"method {name} is made for {made} models, and {model['name']} is {model['family']}")

@@ -14,9 +14,9 @@ from bench import show
 from bench.concept import Concept, Reference
 from bench.curves import POINTS, read_curves
 from bench.grid import grid
-from bench.plan import Plan, Training
 from bench.page.grids import SEEDS
 from bench.page.picture import picture
+from bench.plan import Plan, Training
 from bench.report import write_report
 from bench.row import Row, Value
 from bench.store import Store
