@@ -51,9 +51,10 @@ def _claim(v: Verdict) -> str:
         f"    {c.basis:<9} {c.where}: {c.method} {sign} {c.against} in {c.metric} ({c.sure})",
     ]
     if v.pairs:
+        bounds = f" [{low:z.3f}, {high:z.3f}]" if v.pairs > 1 else ""  # one pair has no spread to resample
         lines.append(
-            f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f} "
-            f"[{low:z.3f}, {high:z.3f}], {v.side} of {len(v.concepts)} concepts on its side"
+            f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f}{bounds}, "
+            f"{v.side} of {len(v.concepts)} concepts on its side"
         )
     lines.append(f"    verdict   {v.word}{': ' * bool(v.why)}{v.why}")
     return "\n".join(lines) + "\n"

@@ -12,10 +12,11 @@ SIDE = 256  # a larger picture is embedded at this size
 
 @dataclass(frozen=True)
 class Picture:
-    """An embedded picture and the width it is shown at, in CSS pixels."""
+    """An embedded picture and the size it is shown at, in CSS pixels."""
 
     src: str
     width: int
+    height: int
 
 
 def picture(path: Path) -> Picture | None:
@@ -32,4 +33,5 @@ def picture(path: Path) -> Picture | None:
     kind = "png" if side <= SIDE else "webp"
     reduced.save(data, kind)
     text = base64.b64encode(data.getvalue()).decode()
-    return Picture(f"data:image/{kind};base64,{text}", min(2 * reduced.width, 160))
+    width = min(2 * reduced.width, 160)
+    return Picture(f"data:image/{kind};base64,{text}", width, round(width * reduced.height / reduced.width))
