@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.grid import Cell, Prompt, PromptGrid
 from bench.plan import Plan
-from bench.rerun import overrides, plan, read
+from bench.rerun import COMMAND, overrides, plan, read
 from bench.row import Row
 from bench.store import Store
 
@@ -62,7 +63,8 @@ def found(run: Path) -> tuple[Row, Plan, Kept]:
         raise BenchError(f"{path}: fingerprints.{missing[0]} is missing; a row as a run writes it would be right")
     store = Kept(root)
     grid = asked(store.path("base", keys["base"])) or planned.grid
-    return row, dataclasses.replace(planned, keys=keys, grid=grid), store
+    config = planned.config | {"_given": shlex.split(row.provenance["command"])[len(COMMAND) :]}  # as it was given
+    return row, dataclasses.replace(planned, config=config, keys=keys, grid=grid), store
 
 
 def asked(folder: Path) -> PromptGrid | None:
@@ -94,7 +96,7 @@ def rereport(run: Path, to: Path | None) -> Path:
 
 def _attacks(planned: Plan, store: Kept) -> list[Probe]:
     """Returns the attacks' pictures as far as they are there."""
-    if not planned.config["protocol"]["attacks"] or "words" not in planned.keys:
+    if not any(name in planned.keys for name in planned.config["protocol"]["attacks"] or ()):
         return []
     from bench.attacks.stage import Attacks
     from bench.training import load_adapter

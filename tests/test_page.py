@@ -140,6 +140,9 @@ def test_flicker_lays_both_over_each_other_one_seen_at_a_time(window: Browser, p
     at = "(r => [r.left, r.top])(document.querySelector('.pictures .pic.{}').getBoundingClientRect())"
     before, after = window.evaluate(f"[{at.format('before')}, {at.format('after')}]")
     assert before == after
+    label = "document.querySelector('.pictures .who.before').getBoundingClientRect().{}"
+    apart = label.format("bottom"), label.format("right")
+    assert window.evaluate(apart[0]) <= before[1] if phone else window.evaluate(apart[1]) <= before[0]
     seen = "['before', 'after'].map(c => getComputedStyle(document.querySelector('.pictures .pic.' + c)).opacity)"
     found = {
         tuple(window.evaluate(seen)) for _ in range(60) if not window.evaluate("new Promise(r => setTimeout(r, 50))")
