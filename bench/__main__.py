@@ -16,6 +16,10 @@ python -m bench validate-metrics               check every metric where the trut
 python -m bench tune METHOD ...                find a method's values for a model
 python -m bench score --images FOLDER ...      score pictures made elsewhere
 python -m bench rerun ROW.json                 run a row again and hold both against each other
+python -m bench plan +method=NAME ... [-m]      what a run or a sweep would make and take
+python -m bench reproduce METHOD [--quick]     a paper's claims here: reported beside measured
+python -m bench report RUN                     render a finished run's page again
+python -m bench compare A B                    two runs or methods: differences, and pictures side by side
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench validate ROWS ...              check rows before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs

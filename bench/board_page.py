@@ -40,7 +40,7 @@ def render(board: Board, pictures: Path) -> str:
     )  # fmt: skip
     scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in (CHARTS, "board.js")]
     scripts = [s.split("//# sourceMappingURL")[0] for s in scripts]  # nothing is asked for, not by a debugger either
-    styles = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "board.css")]
+    styles = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.css", "board.css")]
     return env.get_template("board.html").render(
         scripts=scripts, styles=styles, allowed=" ".join(map(_hash, scripts)), **_context(board, pictures)
     )

@@ -1,10 +1,9 @@
-"""One run's page: a single HTML file with its pictures inside, readable without a network."""
+"""One run's page: a single HTML file with its pictures inside, readable without a network or a script."""
 
 from __future__ import annotations
 
-import base64
-import io
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,66 +11,68 @@ from typing import TYPE_CHECKING, Any
 from bench import show
 from bench.curves import POINTS, Curve, read_curves
 from bench.metric import Metric, load_metrics
+from bench.page.grids import SEEDS, Source, channels
+from bench.page.picture import Picture, picture
+from bench.page.render import render
+from bench.page.scores import Extremes, Scores, Shot
 from bench.store import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.grid import Prompt, PromptGrid
     from bench.plan import Plan
     from bench.row import Row
     from bench.sides import Probe
     from bench.store import Store
 
-SEEDS = 10  # pictures of one prompt on the page; the others are in the store
-SOURCES = ("none", "learned", "control", "model")  # whose pictures are shown
-SIDE = 256  # a larger picture is embedded at this size
-
-# (channel, prompt index) → metric → source → mean
-Scores = dict[tuple[str, int], dict[str, dict[str, float]]]
-
 
 @dataclass(frozen=True)
-class Picture:
-    """An embedded picture and the width it is shown at, in CSS pixels."""
+class Card:
+    """A picture that stands out, and the untouched model's beside it."""
 
-    src: str
-    width: int
+    shot: Shot
+    asked: str
+    before: Picture | None
+    after: Picture | None
 
 
-def write_report(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe] = ()) -> None:
-    """Writes `<plan.folder>/report.html`; what the run did not come to is left out.
+def write_report(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe] = (), to: Path | None = None) -> Path:
+    """Writes a run's page; what the run did not come to is left out. Returns where it lies.
 
     Args:
         plan: the run.
         row: its result, of any status.
         store: where its pictures, scores and training log lie.
         attacks: pictures asked for otherwise than in the plan's grid.
+        to: the file; `<plan.folder>/report.html` if left out.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    env = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters["number"] = lambda value: show.number(value).replace("-", "\N{MINUS SIGN}")
-    write_text(plan.folder / "report.html", env.get_template("report.html").render(_context(plan, row, store, attacks)))
+    path = to or plan.folder / "report.html"
+    write_text(path, render("report.html", **_context(plan, row, store, attacks)))
+    return path
 
 
 def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> dict[str, Any]:
-    scores = _scores(store.path("score", plan.keys["score"]) / "scores.parquet")
+    scores = Scores.read(store.path("score", plan.keys["score"]) / "scores.parquet")
+    metrics = [m for m in load_metrics(plan.config["protocol"]["metrics"]) if isinstance(m, Metric)]
+    folders = _folders(plan, store)
+    main = (plan.grid, folders)
+    prompts = {(c.prompt.channel, c.prompt.index): c.prompt.base for c in plan.grid.cells}
     return {
         "row": row,
         "concept": plan.concept,
         "verdict": show.verdict(row),
         "values_used": show.values_used(row, plan),
         "groups": show.grouped(row),
+        "heads": {names[0].partition("/")[0] for names in show.grouped(row).values()},
         "before": show.before(row),
         "arrows": show.ARROWS,
         "ranges": _ranges(row),
         "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
-        "references": [(r, _picture(plan.concept.folder / r.image), scores.get(("concept", i), {}))
+        "references": [(r, picture(plan.concept.folder / r.image), scores.means.get(("concept", i), {}))
                        for i, r in enumerate(plan.concept.references)],
-        "drawn_over": _drawn_over(plan, scores),
-        "channels": _channels(plan, store, scores) + [c for a in attacks for c in _shown(a.grid, a.folders, scores)],
+        "drawn_over": scores.drawn_over(metrics, prompts),
+        "channels": channels(*main, _sources(plan), scores, metrics) if folders else [],
+        "attacks": [c for a in attacks for c in channels(a.grid, a.folders, _sources(plan), scores, metrics)],
+        "tally": scores.tally(metrics),
+        "extremes": _extremes(scores, metrics, [*([main] if folders else []), *((a.grid, a.folders) for a in attacks)]),
         "seeds_shown": SEEDS,
         "points": POINTS,
         "curves": _curves(plan, store),
@@ -79,6 +80,44 @@ def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> di
         "cost": [(name.replace("_", " "), f"{value:,.10g}") for name, value in row.cost.items()],
         "provenance": _flat(row.provenance),
     }  # fmt: skip
+
+
+def _sources(plan: Plan) -> list[Source]:
+    """Returns whose pictures are shown, in order; the others of a probe are chance or a check."""
+    erases = plan.concept.scored_as in ("erase", "roundtrip")
+    first = "learned" if "learned" in plan.keys else "none"
+    return [
+        Source("none", "base model", False, "before" * (first == "none")),
+        Source("learned", "before erasing", True, "before"),
+        Source("control", "words at random", True),
+        Source("model", "erased" if erases else "customized", True, "after"),
+    ]
+
+
+def _folders(plan: Plan, store: Store) -> dict[str, Path]:
+    """Returns source → folder of the run's own grid; nothing where no picture was made."""
+    folders = {"none": store.path("base", plan.keys["base"]), "model": store.path("generate", plan.keys["generate"])}
+    if "learned" in plan.keys:
+        folders["learned"] = store.path("generate", plan.keys["learned"])
+    return folders if folders["model"].is_dir() else {}
+
+
+def _extremes(
+    scores: Scores, metrics: Sequence[Metric], probes: Sequence[Any]
+) -> list[tuple[Extremes, dict[str, Any]]]:
+    """Returns every metric's pictures at both ends, as cards, the ones of no folder left out."""
+    where = {(c.prompt.channel, c.prompt.index, c.seed): (c, folders) for grid, folders in probes for c in grid.cells}
+
+    def card(shot: Shot) -> Card:
+        cell, folders = where[shot.channel, shot.prompt, shot.seed]
+        before, after = (picture(folders[s] / f"{cell.key}.png") for s in ("none", "model"))
+        return Card(shot, cell.prompt.complete, before, after)
+
+    def cards(shots: Sequence[Shot]) -> list[Card]:
+        return [card(s) for s in shots if (s.channel, s.prompt, s.seed) in where]
+
+    found = [(e, {"worst": cards(e.worst), "best": cards(e.best)}) for e in scores.extremes(metrics, show.GROUPS)]
+    return [(e, ends) for e, ends in found if ends["worst"]]
 
 
 def _command(plan: Plan, row: Row) -> str:
@@ -103,82 +142,6 @@ def _ranges(row: Row) -> dict[str, tuple[float, float]]:
         zero = [] if value.better == "higher" else [0.0]  # nearness to zero is what counts
         points.setdefault(name.partition("/")[0], []).extend([value.value, value.low, value.high, *anchors, *zero])
     return {metric: (min(p), max(p)) for metric, p in points.items()}
-
-
-def _scores(path: Path) -> Scores:
-    """Returns the mean over seeds of every prompt; nothing where nothing was scored."""
-    if not path.is_file():
-        return {}
-    import pandas as pd
-
-    by = ["source", "metric", "channel", "prompt"]
-    means = pd.read_parquet(path).groupby(by, sort=False, as_index=False)["value"].mean()
-    out: Scores = {}
-    for source, metric, channel, prompt, value in means.itertuples(index=False):
-        out.setdefault((channel, prompt), {}).setdefault(metric, {})[source] = value
-    return out
-
-
-@dataclass(frozen=True)
-class Points:
-    """One metric drawn over another: a point a prompt, (x, after, before, prompt)."""
-
-    name: str
-    over: str
-    points: list[tuple[float, float, float, str]]
-
-
-def _drawn_over(plan: Plan, scores: Scores) -> list[Points]:
-    """Returns what is drawn over something else; nothing where either was not measured."""
-    metrics = {m.name: m for m in load_metrics(plan.config["protocol"]["metrics"]) if isinstance(m, Metric)}
-    prompts = {(c.prompt.channel, c.prompt.index): c.prompt.base for c in plan.grid.cells}
-    out = []
-    for m in (m for m in metrics.values() if m.over in metrics):
-        points = [
-            (of[m.over]["model"], of[m.name]["model"], of[m.name]["none"], prompts.get(at, ""))
-            for at, of in scores.items()
-            if {"model", "none"} <= of.get(m.name, {}).keys() and "model" in of.get(m.over, {})
-        ]
-        out += [Points(m.title, metrics[m.over].title, sorted(points))] if points else []
-    return out
-
-
-def _channels(plan: Plan, store: Store, scores: Scores) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Returns channel → its prompts, each with its pictures; nothing where no picture was made."""
-    folders = {"none": store.path("base", plan.keys["base"]), "model": store.path("generate", plan.keys["generate"])}
-    if "learned" in plan.keys:
-        folders["learned"] = store.path("generate", plan.keys["learned"])
-    return _shown(plan.grid, folders, scores) if folders["model"].is_dir() else []
-
-
-def _shown(grid: PromptGrid, folders: dict[str, Path], scores: Scores) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Returns channel → its prompts, each with the pictures of every source that is shown."""
-    folders = {source: folder for source, folder in folders.items() if source in SOURCES}
-
-    def entry(prompt: Prompt) -> dict[str, Any]:
-        cells = [c for c in grid.cells if c.prompt == prompt]
-        rows = {source: [_picture(f / f"{c.key}.png") for c in cells[:SEEDS]] for source, f in folders.items()}
-        own = scores.get((prompt.channel, prompt.index), {})
-        return {"prompt": prompt, "seeds": [c.seed for c in cells], "scores": own, **rows}
-
-    return [(channel, [entry(p) for p in grid.prompts(channel)]) for channel in grid.channels()]
-
-
-def _picture(path: Path) -> Picture | None:
-    """Embeds a picture: a small one as it is, at twice its size; a large one reduced."""
-    from PIL import Image
-
-    if not path.is_file():
-        return None
-    with Image.open(path) as image:
-        side = max(image.size)
-        reduced = image.convert("RGB")  # as the model sees it
-    reduced.thumbnail((SIDE, SIDE))
-    data = io.BytesIO()
-    kind = "png" if side <= SIDE else "webp"
-    reduced.save(data, kind)
-    text = base64.b64encode(data.getvalue()).decode()
-    return Picture(f"data:image/{kind};base64,{text}", min(2 * reduced.width, 160))
 
 
 def _curves(plan: Plan, store: Store) -> list[Curve]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.backbone.files import fingerprint, resolve
 from bench.errors import BenchError, Diverged
+from bench.explain import Told
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
@@ -45,7 +46,7 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     there = _finished(plan)
     if there is not None:
         return there, True
-    store = Store(Path(plan.config["root"]))
+    store = Store(Path(plan.config["root"])) if go_on else Told(plan)  # a sweep has a line a run
     backbone = _Lazily(lambda: _load_backbone(plan))
     probes: list[Probe] = []
     try:

@@ -140,6 +140,7 @@ def _below(row: Row, plan: Plan, there: bool) -> list[tuple[str, str]]:
         seconds, steps = row.cost.get("seconds", 0.0), int(row.cost.get("steps", 0))
         lines.append(("training", f"{seconds:.1f} s, {steps} steps" if steps else "none"))
     lines += [("digest", row.digest()), ("written", f"{plan.folder} (row.json, report.html)")]
+    lines.append(("look at", f"{plan.folder / 'report.html'}"))
     if there:
         lines.append(("note", "this run was there already; nothing was computed again"))
     return lines

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import reviewers
 from bench.errors import BenchError
 
 
@@ -239,4 +240,8 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "validate": validate,
     "power": power,
     "data": data,
+    "report": reviewers.report,
+    "compare": reviewers.compare,
+    "plan": reviewers.plan,
+    "reproduce": reviewers.reproduce,
 }

@@ -36,7 +36,9 @@ def test_help_says_what_there_is(root: Path, tmp_path: Path, option: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["pretrain", "--help"], ["oracle", "--help"], ["data", "--help"]], ids=" ".join
+    "args",
+    [["--help"], *([v, "--help"] for v in ("pretrain", "oracle", "data", "plan", "report", "compare", "reproduce"))],
+    ids=" ".join,
 )
 def test_help_imports_nothing_heavy(root: Path, tmp_path: Path, args: list[str]) -> None:
     code = (

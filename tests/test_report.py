@@ -14,8 +14,10 @@ from bench import show
 from bench.concept import Concept, Reference
 from bench.curves import POINTS, read_curves
 from bench.grid import grid
+from bench.page.grids import SEEDS
+from bench.page.picture import picture
 from bench.plan import Plan, Training
-from bench.report import SEEDS, _picture, write_report
+from bench.report import write_report
 from bench.row import Row, Value
 from bench.store import Store
 
@@ -151,7 +153,7 @@ def test_what_is_lost_is_drawn_over_how_near_it_is(tmp_path):
 def test_page_loads_nothing(tmp_path):
     text, page = report(tmp_path)
     assert page.images and all(i["src"].startswith("data:image/") for i in page.images)
-    assert all(load.startswith("data:") for load in page.loads)
+    assert all(load.startswith(("data:", "#")) for load in page.loads)
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
     assert not re.search(r"url\(|@import", text)
     assert "http://example.org/art" in page.text  # an address may stand there as text
@@ -165,7 +167,7 @@ def test_pictures_pair_base_and_customized(tmp_path):
     base, customized = (next(i for i in page.images if i["alt"] == alt) for alt in (
         "base model, seed 1: a dog in the snow", "customized, seed 1: a <new1> dog in the snow"))  # fmt: skip
     assert base["src"] != customized["src"]
-    assert base["src"] == _picture(tmp_path / "runs/store/base" / KEYS["base"] / "concept-00-1.png").src
+    assert base["src"] == picture(tmp_path / "runs/store/base" / KEYS["base"] / "concept-00-1.png").src
     assert "(the empty prompt)" in page.text
 
 
@@ -231,9 +233,9 @@ def test_one_point_or_a_flat_curve_is_drawn(tmp_path):
 
 def test_large_picture_is_reduced(tmp_path):
     Image.effect_noise((1024, 512), 80).save(tmp_path / "large.png")
-    picture = _picture(tmp_path / "large.png")
-    assert picture.src.startswith("data:image/webp;base64,") and picture.width == 160
-    assert len(picture.src) < (tmp_path / "large.png").stat().st_size / 4
+    large = picture(tmp_path / "large.png")
+    assert large.src.startswith("data:image/webp;base64,") and large.width == 160
+    assert len(large.src) < (tmp_path / "large.png").stat().st_size / 4
 
 
 def test_show_prints_the_numbers(tmp_path, capsys):

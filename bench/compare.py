@@ -1,0 +1,114 @@
+"""Two runs, or two methods, against each other: paired differences of every value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.compare_sides import Side, pictures, value_names
+from bench.errors import BenchError
+from bench.row import Row, Value
+from bench.stats import interval
+
+Paired = dict[str, list[tuple[str, float, float]]]  # value name → (cluster, first, second) of every pair
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value of both; `bounds` of the difference, the first minus the second, where there are pairs to resample."""
+
+    name: str
+    of: Value
+    first: float
+    second: float
+    pairs: int
+    clusters: int
+    bounds: tuple[float, float] | None
+
+    @property
+    def value(self) -> float:
+        """The first minus the second."""
+        return self.first - self.second
+
+    @property
+    def settled(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.bounds is not None and not self.bounds[0] <= 0 <= self.bounds[1]
+
+    @property
+    def better(self) -> int:
+        """Which is better by the metric's own direction: 1, 2, or 0 where that is not settled."""
+        if not self.settled:
+            return 0
+        gain = abs(self.second) - abs(self.first) if self.of.better == "zero" else self.value
+        return 1 if (gain > 0) == (self.of.better != "lower") else 2
+
+    @property
+    def strength(self) -> tuple[bool, float, float]:
+        """How far the two differ, for sorting: in units of the interval's half width."""
+        if self.bounds is None:
+            return False, abs(self.value), 0.0
+        half = (self.bounds[1] - self.bounds[0]) / 2
+        return True, abs(self.value) / max(half, 1e-9), abs(self.value)
+
+
+def differences(first: Side, second: Side) -> tuple[list[Difference], str]:
+    """Returns every value that both have, where they differ most first, and what was paired.
+
+    Raises:
+        BenchError: the two have nothing in common.
+    """
+    by_picture = bool(first.run and second.run) and first.rows[0].concept == second.rows[0].concept
+    common = _rows(first, second)
+    if not common:
+        raise BenchError(f"{first.name} and {second.name} have no dataset, model, protocol, concept and seed in common")
+    paired, unit = _by_row(common), "concept, then training seed"
+    if by_picture:
+        paired, unit = paired | _by_picture(first, second), "prompt, then seed"
+    known = {name: v for own, _ in common for name, v in own.measured.items()}
+    found = [_difference(name, known[name], pairs) for name, pairs in paired.items() if name in known]
+    return sorted(found, key=lambda d: d.strength, reverse=True), unit
+
+
+def _difference(name: str, of: Value, pairs: Sequence[tuple[str, float, float]]) -> Difference:
+    clusters = np.array([cluster for cluster, _, _ in pairs])
+    first, second = (np.array([p[i] for p in pairs]) for i in (1, 2))
+    bounds = interval(first - second, clusters)[1:] if len(pairs) > 1 else None
+    return Difference(name, of, float(first.mean()), float(second.mean()), len(pairs), len(set(clusters)), bounds)
+
+
+def _rows(first: Side, second: Side) -> list[tuple[Row, Row]]:
+    """Returns pairs of rows of one concept and seed; two single runs of one concept are a pair whatever their seeds."""
+    if len(first.rows) == len(second.rows) == 1:
+        a, b = first.rows[0], second.rows[0]
+        return [(a, b)] if (a.dataset, a.concept) == (b.dataset, b.concept) else []
+
+    def at(row: Row) -> tuple[str, str, str, str, int]:
+        return row.dataset, row.model, row.protocol, row.concept, row.seed
+
+    others = {at(r): r for r in second.rows}
+    return [(r, others[at(r)]) for r in sorted(first.rows, key=at) if at(r) in others]
+
+
+def _by_row(common: Sequence[tuple[Row, Row]]) -> Paired:
+    out: Paired = {}
+    for a, b in common:
+        for name in a.measured:
+            if name in b.measured:
+                out.setdefault(name, []).append((a.concept, a.measured[name].value, b.measured[name].value))
+    return out
+
+
+def _by_picture(first: Side, second: Side) -> Paired:
+    """Returns pairs of pictures of one prompt and seed; what is no mean over pictures is not among them."""
+    names = value_names(first.rows[0])
+    one, other = (pictures(s) for s in (first, second))
+    out: Paired = {}
+    for (metric, picture), value in one.items():
+        channel, prompt, _ = picture
+        if (metric, picture) in other and (metric, channel) in names:
+            pair = (f"{channel}|{prompt}", value, other[metric, picture])
+            out.setdefault(names[metric, channel], []).append(pair)
+    return out

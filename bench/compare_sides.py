@@ -1,0 +1,99 @@
+"""The two sides of a comparison: finished rows, and the pictures' scores of a single run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cells import once
+from bench.errors import BenchError
+from bench.leaderboard import collect
+from bench.leaderboard import read as board_rows
+from bench.page.scores import AFTER, Scores
+from bench.rereport import Kept, asked
+from bench.rerun import read
+from bench.row import Row
+
+Picture = tuple[str, str, int]  # channel, base prompt and seed: what a picture's noise is drawn from
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two.
+
+    Attributes:
+        name: what it is called.
+        rows: its finished rows.
+        run: its folder's store, where it is one run whose pictures were scored there.
+    """
+
+    name: str
+    rows: list[Row]
+    run: Kept | None = None
+
+
+def side(said: str, board: Path | None) -> Side:
+    """Reads one of the two.
+
+    Args:
+        said: a run's folder, a row.json, a folder of runs, or with a board the name of a method on it.
+        board: folder of a board.
+
+    Raises:
+        BenchError: it is none of these, or holds no row that finished.
+    """
+    if board:
+        return _of_board(said, board)
+    path = Path(said)
+    if not path.exists():
+        raise BenchError(f"{said}: no such run; a run's folder or row.json, or --board FOLDER with methods, is right")
+    file = path / "row.json" if path.is_dir() else path
+    if not file.is_file():
+        rows = [r for r in collect([path]) if r.status == "ok"]
+        if not rows:
+            raise BenchError(f"{said}: no row.json that ended well under it; a folder of finished runs would be right")
+        return Side(" and ".join(dict.fromkeys(r.method for r in rows)), rows)
+    row = read(file)
+    if row.status != "ok":
+        raise BenchError(f"{file}: status {row.status}; a run that ended well would be right")
+    store = Kept(file.resolve().parent.parent.parent)
+    scored = store.path("score", row.fingerprints.get("score", "-")) / "scores.parquet"
+    return Side(row.method, [row], store if scored.is_file() else None)
+
+
+def _of_board(method: str, board: Path) -> Side:
+    rows = board_rows(board)
+    if not rows:
+        raise BenchError(f"--board {board}: no rows; a folder of leaderboards/ would be right")
+    own = [r for r in once(rows, []) if r.method == method and r.status == "ok"]
+    if not own:
+        known = ", ".join(sorted({r.method for r in rows}))
+        raise BenchError(f"{method}: no such method on {board}; one of {known} would be right")
+    return Side(method, own)
+
+
+def value_names(row: Row) -> dict[tuple[str, str], str]:
+    """Returns (metric, channel) → the value's name in a row."""
+    from bench.compose import compose
+    from bench.metric import Metric, load_metrics
+    from bench.rerun import overrides
+
+    config, _ = compose(overrides(row, trust=False))
+    metrics = [m for m in load_metrics(config["protocol"]["metrics"]) if isinstance(m, Metric)]
+    return {(m.name, c): m.value_name(c) for m in metrics for c in m.channels}
+
+
+def pictures(of: Side) -> Mapping[tuple[str, Picture], float]:
+    """Returns (metric, picture) → score of a run's own pictures; attacks ask each method something else."""
+    row, store = of.rows[0], of.run
+    if store is None:
+        return {}
+    grid = asked(store.path("base", row.fingerprints.get("base", "-")))
+    scores = Scores.read(store.path("score", row.fingerprints["score"]) / "scores.parquet")
+    prompts = {(c.prompt.channel, c.prompt.index): c.prompt.base for c in grid.cells} if grid else {}
+    return {
+        (metric, (channel, prompts[channel, prompt], seed)): value
+        for (source, metric, channel, prompt, seed), value in scores.values.items()
+        if source == AFTER and (channel, prompt) in prompts
+    }

@@ -1,0 +1,68 @@
+"""A run that says what it does: a line as every stage begins, on what, and about how long it takes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.forecast import ATTACK, TRAIN, Step, guess, steps
+from bench.forecast_show import span
+from bench.past import BASE, OWN, Past
+from bench.store import Store
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+
+log = logging.getLogger("bench")
+
+
+class Told(Store):
+    """A store that says what it is about to make; it makes the same."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(Path(plan.config["root"]))
+        self.plan, self.past = plan, Past(self.root)
+        self.steps = {(s.stage, s.key): s for s in steps(plan)}
+        self._begin()
+
+    def _begin(self) -> None:
+        plan, c = self.plan, self.plan.config
+        there = [s for s in self.steps.values() if self.past.there(s.stage, s.key)]
+        log.info("%s on %s (%s, seed %d): %d stages, %d of them there already", plan.method, plan.concept.name,
+                 c["model"]["name"], c["seed"], len(self.steps), len(there))  # fmt: skip
+
+    def once(self, stage: str, key: str, about: dict[str, Any], fill: Callable[[Path], object]) -> None:
+        """Makes a stage unless it is there, with a line before and what it took after."""
+
+        def told(folder: Path) -> None:
+            step = self.steps.get((stage, key))
+            if step is None:
+                fill(folder)
+                return
+            seconds = guess(step, self.plan, self.past).seconds
+            log.info("%s%s", says(step, self.plan), f"; about {span(seconds)}" if seconds else "")
+            begun = time.monotonic()
+            fill(folder)
+            log.info("  done in %s", span(time.monotonic() - begun))
+
+        super().once(stage, key, about, told)
+
+
+def says(step: Step, plan: Plan) -> str:
+    """Returns what a stage does, and on what."""
+    if step.stage == TRAIN:
+        training = next(t for t in plan.trainings if t.key == step.key)
+        of, model = training.concept, plan.config["model"]["name"]
+        seen = f"{len(of.references)} reference pictures"
+        does = "erases" if of.kind in ("erase", "roundtrip") else "learns"
+        return f"train: {step.method} {does} {of.name} on {model}, {seen}"
+    if step.stage in (BASE, OWN):
+        whose = step.method or "the untouched model"
+        steps_ = plan.config["model"]["steps"]
+        return f"generate: {step.pictures} pictures of {whose}, {steps_} denoising steps each"
+    if step.stage == ATTACK:
+        return f"attack: a search on {step.method or 'the untouched model'} for what brings {plan.concept.name} back"
+    return f"score: the judges look at every picture, {len(plan.config['protocol']['metrics'])} metrics"

@@ -1,0 +1,20 @@
+"""Templates → pages: every value passes the autoescape, and a name that is not given is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench import show
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+def render(template: str, **context: Any) -> str:
+    """Returns a page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+                      lstrip_blocks=True)  # fmt: skip
+    env.filters["number"] = lambda value: show.number(value).replace("-", "\N{MINUS SIGN}")
+    return env.get_template(template).render(**context)

@@ -1,0 +1,133 @@
+"""What finished runs took, for guessing what others will take. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench import paths
+from bench.row import Row
+from bench.store import DONE, Store
+
+BACKWARD = 3  # a forward pass with gradient takes about as long as three without
+LOG = "log.jsonl"
+BASE, OWN, SCORE = "base", "generate", "score"
+
+
+class Past:
+    """What finished runs took: rows and the store's log.
+
+    Args:
+        root: where runs are kept; where it has no row of a method, the committed boards' are asked.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+
+    def there(self, stage: str, key: str) -> bool:
+        """Returns whether a stage is done; its files are not read."""
+        return (self.store.path(stage, key) / DONE).is_file()
+
+    @cached_property
+    def rows(self) -> tuple[list[Row], list[Row]]:
+        """The finished rows of the runs, and of the boards that are shipped."""
+        boards = paths.shipped("leaderboards")
+        return _rows(self.store.root.glob("*/*/row.json")), _rows(boards.glob("*/rows/*.json"))
+
+    @cached_property
+    def log(self) -> dict[tuple[str, str], float]:
+        """(stage, key) → seconds, of every stage the log has."""
+        path = self.store.root / "store" / LOG
+        out = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                said = json.loads(line)
+                out[str(said["stage"]), str(said["key"])] = float(said["seconds"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was cut off says nothing
+        return out
+
+    def like(self, method: str, model: str, fields: dict[str, Any] | None = None) -> tuple[list[Row], str]:
+        """Returns the finished rows of a method that are nearest to what is asked for, and what they are.
+
+        Args:
+            method: its name.
+            model: the name of its model's configuration.
+            fields: its values; any if left out.
+        """
+        wheres = (str(self.store.root), "the boards that are shipped")
+        own = [([r for r in rows if r.method == method and "seconds" in r.cost], w)
+               for rows, w in zip(self.rows, wheres, strict=True)]  # fmt: skip
+        wanted: dict[str, Callable[[Row], bool]] = {
+            "": lambda r: r.model == model and fields in (None, r.hyperparameters),
+            ", with other values": lambda r: r.model == model,
+            ", on another model: a rough guess": lambda r: True,
+        }
+        for what, fits in wanted.items():
+            for rows, where in own:
+                if found := [r for r in rows if fits(r)]:
+                    return found, f"{where}{what}"
+        return [], ""
+
+    def training(self, method: str, model: str, fields: dict[str, Any]) -> tuple[float | None, str]:
+        """Returns the seconds of a training, and its source."""
+        rows, where = self.like(method, model, fields)
+        if not rows:
+            return None, f"no finished row of {method}"
+        spent = [r.cost["seconds"] for r in rows]
+        span = f"{len(spent)} rows, {min(spent):.0f} to {max(spent):.0f} s" if len(spent) > 1 else "a row"
+        return median(spent), f"training {method}: {span} ({where})"
+
+    def picture(self, model: str, steps: int) -> tuple[float | None, str]:
+        """Returns the seconds of one picture, and where that is from."""
+        timed = [
+            s / n for (stage, key), s in self.log.items() if stage in (BASE, OWN) and (n := self._drawn(key, model))
+        ]
+        if timed:
+            return median(timed), f"pictures: {len(timed)} timed stages of {model}"
+        one, of = self.one_pass(model)
+        return (
+            (one * 2 * steps, f"pictures: {2 * steps} forward passes each, timed by trainings on {of}")
+            if one
+            else (None, "")
+        )
+
+    def _drawn(self, key: str, model: str) -> int:
+        """Returns how many pictures of a model a stage made; 0 if it is none of it."""
+        for stage in (BASE, OWN):
+            path = self.store.path(stage, key) / DONE
+            if path.is_file():
+                said = json.loads(path.read_text(encoding="utf-8"))
+                if said.get("about", {}).get("model") == model:
+                    return sum(name.endswith(".png") for name in said.get("files", ()))
+        return 0
+
+    def one_pass(self, model: str) -> tuple[float | None, str]:
+        """Returns the seconds of a forward pass of one picture, from what trainings took, and on which model."""
+        every = [r for rows in self.rows for r in rows if r.cost.get("grad_forward_images")]
+        own = [r for r in every if r.model == model]
+        passes = [r.cost["seconds"] / (r.cost.get("forward_images", 0) + BACKWARD * r.cost["grad_forward_images"])
+                  for r in own or every]  # fmt: skip
+        return (median(passes) if passes else None), model if own else "another model"
+
+    def judging(self) -> float | None:
+        """Returns the seconds of judging a run, as the log has them."""
+        spent = [seconds for (stage, _), seconds in self.log.items() if stage == SCORE]
+        return median(spent) if spent else None
+
+
+def _rows(files: Iterable[Path]) -> list[Row]:
+    out = []
+    for path in sorted(files):
+        try:
+            row = Row.model_validate_json(path.read_bytes())
+        except (ValidationError, OSError):
+            continue  # it is asked for its cost alone
+        out += [row] if row.status == "ok" else []
+    return out
