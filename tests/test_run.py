@@ -145,7 +145,7 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
 def test_a_run_of_which_nothing_can_be_measured_says_so_once(
     first: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metrics.leakage.SURE", 2.0)  # no detector is that sure
+    monkeypatch.setattr("bench.detector.SURE", 2.0)  # no detector is that sure
     args = ["+method=none", "protocol.metrics=[metrics.leakage.concept_rate]", *SMALL, f"root={first[0]}"]
     before = set(first[0].glob("none/*"))
     assert main(args) == 1
