@@ -19,6 +19,7 @@ python -m bench rerun ROW.json                 run a row again and hold both aga
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench validate ROWS ...              check rows before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs
+python -m bench track RUNS [tracker=NAME]      log finished runs with a tracker; --sync sends them
 python -m bench data                           write the embedded dataset again
 
 A run is composed of these groups and values (conf/ has them all):
@@ -35,6 +36,7 @@ A run is composed of these groups and values (conf/ has them all):
   root=runs  where runs are kept; issuing a command again continues it
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
   launcher=basic  how a sweep is spread: {launchers}; launcher.FIELD=VALUE sets what it takes
+  tracker=none    where runs are logged as well: {trackers}; tracker.FIELD=VALUE sets what it takes
 
 Exit codes: 0 done, 1 a run failed (its row says why), 2 the request was wrong."""
 
@@ -43,11 +45,11 @@ def usage() -> str:
     """Returns the help text with what there is to choose from."""
     from bench import paths
 
-    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol", "launcher")}
+    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol", "launcher", "tracker")}
     concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
     return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
                         protocols=groups["protocol"], concepts=", ".join(concepts),
-                        launchers=groups["launcher"])  # fmt: skip
+                        launchers=groups["launcher"], trackers=groups["tracker"])  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
