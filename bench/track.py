@@ -138,7 +138,8 @@ def track(words: list[str], sync: bool) -> int:
         follower.finished(folder)
     follower.fronts(folders)
     missed = follower.close(None)
-    sys.stdout.write(f"{len(folders)} runs to {to.name} in {to.folder}; {missed or 'nothing'} was not logged\n")
+    runs_ = f"{len(folders)} run{'s' * (len(folders) != 1)}"
+    sys.stdout.write(f"{runs_} to {to.name} in {to.folder}; {missed or 'none'} not logged\n")
     return 1 if missed else 0
 
 

@@ -54,7 +54,14 @@ class Wandb(Tracker):
                 raise
             log.warning("tracker wandb: not online (%s); kept in %s instead", one_line(error), self.home)
             self.mode = "offline"
+            self._forget()
             self._run = self._opened(about, self.mode)
+
+    def _forget(self) -> None:
+        """Ends their own process, which may still hold the run that it could not open."""
+        import wandb
+
+        wandb.teardown(exit_code=1)
 
     def _opened(self, about: About, mode: Literal["offline", "online"]) -> Any:
         import wandb
@@ -97,7 +104,7 @@ class Wandb(Tracker):
         from PIL import Image
 
         lines = [[wandb.Image(v) if isinstance(v, Image.Image) else v for v in line] for line in table.lines]
-        made = wandb.Table(columns=table.columns, data=lines, allow_mixed_types=True)
+        made = wandb.Table(columns=table.columns, data=lines)  # of mixed types they keep no pictures
         self._run.log({table.name: made})
 
     def front(self, table: Table, picture: Path) -> None:
