@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from tiny import run_args, unet_folder
-from wandb_file import runs
+from wandb_file import contents, runs
 
 from bench import follow
 from bench.__main__ import main
@@ -175,12 +175,10 @@ def test_wandb_holds_everything_of_a_run(
         assert said == [v.value, v.low, v.high], name
     assert (run.summary["status"], run.summary["digest"]) == ("ok", row.digest())
     assert {x["metric"] for x in run.table("values")} >= set(row.measured)
-    _pictures(run.table("pictures/concept"), run.folder)
-    (artifact,) = run.artifacts
-    held = {e.path: e for e in artifact.manifest.contents}
-    assert "pytorch_lora_weights.safetensors" in held
+    _pictures(run.table("pictures/concept"), home)
+    (artifact,) = [a for a in run.artifacts if a.type == "adapter"]
     trained = plain[0] / "store" / "train" / row.fingerprints["train"] / "pytorch_lora_weights.safetensors"
-    staged = Path(held["pytorch_lora_weights.safetensors"].local_path)
+    staged = contents(artifact)["pytorch_lora_weights.safetensors"]
     assert staged.is_relative_to(home) and staged.read_bytes() == trained.read_bytes()
     assert run.exit == 0
     front = found["fronts of stickers-tiny-subject"]
@@ -190,7 +188,7 @@ def test_wandb_holds_everything_of_a_run(
     assert front.column(f"{name}/figure/path")
 
 
-def _pictures(table: list[dict[str, object]], folder: Path) -> None:
+def _pictures(table: list[dict[str, object]], home: Path) -> None:
     from PIL import Image
 
     assert table and {"prompt", "base", "custom"} <= set(table[0])
@@ -198,8 +196,8 @@ def _pictures(table: list[dict[str, object]], folder: Path) -> None:
         assert "<new1>" in str(line["prompt"])
         for side in ("base", "custom"):
             said = line[side]
-            assert isinstance(said, dict)
-            with Image.open(folder / "files" / said["path"]) as image:
+            assert isinstance(said, Path) and said.is_relative_to(home)
+            with Image.open(said) as image:
                 assert image.size == (64, 64)
         assert isinstance(line["dino"], float)
 

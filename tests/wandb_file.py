@@ -55,16 +55,23 @@ class Offline:
         self.summary: dict[str, Any] = {}
         for summary in of["summary"]:
             self.summary |= _said(summary.update)
-        self.artifacts = [a for a in of["artifact"] if a.type == "adapter"]
+        self.artifacts = of["artifact"]
         self.exit = of["exit"][0].exit_code
 
     def column(self, name: str) -> list[Any]:
         return [line[name] for line in self.history if name in line]
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        (path,) = self.column(f"{name}/path")
-        said = json.loads((self.folder / "files" / path).read_text())
-        return [dict(zip(said["columns"], line, strict=True)) for line in said["data"]]
+        """Returns a table's lines; its pictures are files of the same artifact."""
+        held = next(h for a in self.artifacts if f"{name}.table.json" in (h := contents(a)))
+        said = json.loads(held[f"{name}.table.json"].read_text())
+        lines = [dict(zip(said["columns"], line, strict=True)) for line in said["data"]]
+        return [{k: held[v["path"]] if isinstance(v, dict) else v for k, v in line.items()} for line in lines]
+
+
+def contents(artifact: Any) -> dict[str, Path]:
+    """Returns an artifact's files by name, where they lie until they are sent."""
+    return {e.path: Path(e.local_path) for e in artifact.manifest.contents}
 
 
 def runs(folder: Path) -> dict[str, Offline]:

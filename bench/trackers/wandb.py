@@ -104,7 +104,7 @@ class Wandb(Tracker):
         from PIL import Image
 
         lines = [[wandb.Image(v) if isinstance(v, Image.Image) else v for v in line] for line in table.lines]
-        made = wandb.Table(columns=table.columns, data=lines)  # of mixed types they keep no pictures
+        made = wandb.Table(columns=table.columns, data=lines)
         self._run.log({table.name: made})
 
     def front(self, table: Table, picture: Path) -> None:
