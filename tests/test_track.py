@@ -1,6 +1,6 @@
 """Trackers: what they hold read back, and that nothing that goes wrong with one touches a run.
 
-`pip install -e '.[wandb,mlflow]' && python -m pytest tests/test_track.py` reads both back; where one is not installed its
+`pip install -e '.[wandb,mlflow]' && python -m pytest tests/test_track.py` reads both back; where one is missing its
 test is skipped, and a stand-in for wandb that misbehaves in every way serves for the rest.
 """
 
@@ -132,7 +132,7 @@ class Run:
 
     monkeypatch.setattr(Checkpoint, "keep", keep)
     assert main([*request(model, tmp_path / "runs"), "tracker=wandb", f"tracker.folder={tmp_path / 'logged'}"]) == 0
-    lines = [eval(line) for line in heard.read_text().splitlines()]  # noqa: S307
+    lines = [eval(line) for line in heard.read_text().splitlines()]
     assert len(waited) < 300
     assert [x["dreambooth/step"] for x in lines if "dreambooth/loss" in x] == list(range(STEPS))
     capfd.readouterr()
