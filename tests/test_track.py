@@ -144,6 +144,7 @@ def test_a_tracker_that_is_killed_is_a_warning(
     stand_in(monkeypatch, tmp_path / "packages", "time.sleep(1000)")
     follower = follow.Follower(tracker({"name": "wandb", "project": "p", "folder": str(tmp_path / "logged")}))
     assert follower._process is not None
+    assert os.getsid(follower._process.pid) == follower._process.pid  # no terminal of ours to ask at
     os.kill(follower._process.pid, signal.SIGKILL)
     for _ in range(20):
         follower.finished(tmp_path)
