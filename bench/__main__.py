@@ -23,6 +23,7 @@ python -m bench compare A B                    two runs or methods: differences,
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench validate ROWS ...              check rows before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs
+python -m bench track RUNS [tracker=NAME]      log finished runs with a tracker; --sync sends them
 python -m bench data                           write the embedded dataset again
 
 A run is composed of these groups and values (conf/ has them all):
@@ -39,6 +40,7 @@ A run is composed of these groups and values (conf/ has them all):
   root=runs  where runs are kept; issuing a command again continues it
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
   launcher=basic  how a sweep is spread: {launchers}; launcher.FIELD=VALUE sets what it takes
+  tracker=none    where runs are logged as well: {trackers}; tracker.FIELD=VALUE sets what it takes
 
 Exit codes: 0 done, 1 a run failed (its row says why), 2 the request was wrong."""
 
@@ -47,11 +49,11 @@ def usage() -> str:
     """Returns the help text with what there is to choose from."""
     from bench import paths
 
-    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol", "launcher")}
+    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol", "launcher", "tracker")}
     concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
     return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
                         protocols=groups["protocol"], concepts=", ".join(concepts),
-                        launchers=groups["launcher"])  # fmt: skip
+                        launchers=groups["launcher"], trackers=groups["tracker"])  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

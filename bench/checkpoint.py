@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+LISTENERS: list[Callable[[Path, dict[str, list[float]]], None]] = []  # told of the curves whenever a state is kept
 
 
 class Checkpoint:
@@ -34,6 +38,8 @@ class Checkpoint:
         partial = self.folder / f"{stage}.partial"
         torch.save(state, partial)
         partial.replace(self.folder / f"{stage}.ckpt")
+        for tell in LISTENERS:
+            tell(self.folder, curves)
         self._last = time.monotonic()
 
     def restore(self, stage: str, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer,

@@ -102,18 +102,38 @@ def launch_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     return _composed("launch", mine)[0]["launcher"], [a for a in args if a not in mine]
 
 
+def tracker_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Takes `tracker=NAME tracker.FIELD=VALUE` out of the arguments: no row depends on where it is logged.
+
+    Returns:
+        The tracker's configuration, and the other arguments.
+
+    Raises:
+        BenchError: there is no such tracker or field.
+    """
+    mine = [a for a in args if a.lstrip("+").startswith(("tracker=", "tracker."))]
+    if not mine:
+        return {"name": "none"}, args
+    return _composed("track", mine)[0]["tracker"], [a for a in args if a not in mine]
+
+
 def run_command(args: list[str]) -> int:
     """Runs one composition, or every one of a sweep. Returns the exit code."""
+    from bench.follow import following
     from bench.launch import launcher
     from bench.run import run
     from bench.show import show
     from bench.sweep import plans, sweep
+    from bench.track import tracker
 
     options, rest = launch_options(args)
-    chosen = launcher(options)
+    tracking, rest = tracker_options(rest)
+    chosen, to = launcher(options), tracker(tracking)
     planned = plans(expand(rest))  # all are checked before the first starts
     if len(planned) > 1 or chosen.name != "basic":
-        return sweep(planned, chosen)
-    row, there = run(planned[0])
-    show(row, planned[0], there)
+        return sweep(planned, chosen, to)
+    with following(to, planned) as follower:
+        row, there = run(planned[0])
+        follower.finished(planned[0].folder)
+        show(row, planned[0], there)
     return 0 if row.status == "ok" else 1

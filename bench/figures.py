@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from pathlib import Path
@@ -88,17 +89,21 @@ def write(board: Board, folder: Path) -> list[Path]:
     return written
 
 
-def _svg(drawn: dict[str, Any]) -> str:
-    import io
-
+def save(drawn: dict[str, Any], out: Any, kind: str) -> None:
+    """Writes a front's figure (`describe`) of a kind, `svg` or `png`, to a path or a stream."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         _draw(figure, figure.subplots(), drawn)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        dated = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(out, format=kind, dpi=160, metadata=dated)
+
+
+def _svg(drawn: dict[str, Any]) -> str:
+    out = io.StringIO()
+    save(drawn, out, "svg")
     head, _, rest = out.getvalue().partition("<svg ")
     return f"{head}<!-- {key(drawn)} -->\n<svg {rest}"
 

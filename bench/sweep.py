@@ -16,10 +16,12 @@ import yaml
 from bench.compose import compose
 from bench.concept import Concept
 from bench.errors import BenchError, NotServed
-from bench.job import LOST, OK, Outcome, jobs
+from bench.follow import Follower, following
+from bench.job import LOST, OK, Job, Outcome, jobs
 from bench.launch import Launcher
 from bench.plan import Plan, dataset_folder, make
 from bench.progress import track
+from bench.track import Tracker
 
 log = logging.getLogger("bench")
 ALL = "all"
@@ -111,13 +113,25 @@ def _there(plan: Plan) -> bool:
     return (plan.folder / "row.json").is_file()
 
 
-def sweep(planned: Sequence[Plan], launcher: Launcher) -> int:
-    """Runs plans through a launcher and writes a summary to stdout. Returns the exit code."""
+def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
+    """Runs plans through a launcher, logged with a tracker, and writes a summary to stdout. Returns the exit code."""
     log.info("%d runs, %d of them there already", len(planned), sum(map(_there, planned)))
-    outcomes = list(_told(launcher.run(jobs([p.config["_given"] for p in planned])), len(planned)))
-    roots = sorted({p.config["root"] for p in planned})
-    sys.stdout.write(summary(outcomes, roots))
+    given = jobs([p.config["_given"] for p in planned])
+    folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
+    with following(to, planned) as follower:
+        outcomes = list(_told(_followed(launcher.run(given), folders, follower), len(planned)))
+        follower.fronts(list(folders.values()))
+        roots = sorted({p.config["root"] for p in planned})
+        sys.stdout.write(summary(outcomes, roots))
     return 0 if all(o.status == OK for o in outcomes) else 1
+
+
+def _followed(outcomes: Iterator[Outcome], folders: dict[Job, Path], follower: Follower) -> Iterator[Outcome]:
+    """Passes outcomes on, the runs that were made here logged; what was there before was logged then, or by `track`."""
+    for outcome in outcomes:
+        if not outcome.there and outcome.status != LOST:
+            follower.finished(folders[outcome.job])
+        yield outcome
 
 
 def _told(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:

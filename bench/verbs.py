@@ -228,6 +228,18 @@ def data(args: list[str]) -> int:
     return 0
 
 
+def track(args: list[str]) -> int:
+    """Logs finished runs with a tracker from what they left on disk; done again, it replaces what it logged."""
+    parser = argparse.ArgumentParser("python -m bench track", description=track.__doc__)
+    parser.add_argument("words", nargs="*", metavar="RUNS | tracker.KEY=VALUE",
+                        help="runs, or folders of runs; tracker=wandb if left out, tracker.mode=online, …")  # fmt: skip
+    parser.add_argument("--sync", action="store_true", help="send what was logged offline")
+    options = parser.parse_args(args)
+    from bench.track import track as log_again
+
+    return log_again(options.words, options.sync)
+
+
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "pretrain": pretrain,
     "oracle": oracle,
@@ -239,6 +251,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "leaderboard": leaderboard,
     "validate": validate,
     "power": power,
+    "track": track,
     "data": data,
     "report": reviewers.report,
     "compare": reviewers.compare,

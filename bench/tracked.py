@@ -1,0 +1,222 @@
+"""What there is to log of finished runs, read from their folders and the store beside them. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import BenchError
+from bench.show import anchor, before, verdict
+from bench.store import DONE, Store, key_of
+
+if TYPE_CHECKING:
+    from bench.analysis import Board
+    from bench.row import Row
+
+NAMED = ("method", "model", "dataset", "concept", "kind", "protocol", "seed", "gate", "tuned", "hyperparameters",
+         "fingerprints")  # fmt: skip
+
+
+class About(BaseModel):
+    """What is said of a run when it starts; the same while it trains as when it is read from its folder.
+
+    Attributes:
+        id: the same for the same run, so that logging it again replaces it.
+        name: what people call it.
+        group: what its like share: the board.
+        job: what it is one of in its group: its method, or `front`.
+        tags: words to filter by.
+        config: what it was asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    name: str
+    group: str
+    job: str
+    tags: list[str]
+    config: dict[str, Any]
+
+
+def one_line(error: BaseException) -> str:
+    """Returns what an error of any library says, as one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; a cell is a word, a number, nothing, or a picture (`PIL.Image`)."""
+
+    name: str
+    columns: list[str]
+    lines: list[list[Any]]
+
+
+def about(said: Mapping[str, Any]) -> About:
+    """Returns what is said of a run, from the fields that its plan and its row share."""
+    config = {name: said[name] for name in NAMED}
+    return About(
+        id=key_of({"run": [said["method"], said["concept"], said["seed"]], "score": said["fingerprints"]["score"]}),
+        name=f"{said['method']} {said['concept']} seed {said['seed']}",
+        group=f"{said['dataset']}-{said['model']}-{said['kind']}",
+        job=said["method"],
+        tags=[said["kind"], said["concept"], said["protocol"]],
+        config=config,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run; `curves` are its training's, `adapter` the files that training left."""
+
+    row: Row
+    about: About
+    store: Store
+    curves: dict[str, list[float]]
+    seeds: int
+    side: int
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Values with the bounds of their intervals, and the costs: `measured/dino`, `measured/dino.low`, and so on."""
+        out: dict[str, float] = {}
+        for name, v in self.row.measured.items():
+            out |= {f"measured/{name}": v.value, f"measured/{name}.low": v.low, f"measured/{name}.high": v.high}
+        return out | {f"cost/{name}": value for name, value in self.row.cost.items()}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is no number."""
+        row = self.row
+        return {"status": row.status, "reason": row.reason, "verdict": verdict(row), "digest": row.digest(),
+                "provenance": row.provenance}  # fmt: skip
+
+    @property
+    def values(self) -> Table:
+        """Every value beside its anchors, and why what is missing was not measured."""
+        row, start = self.row, before(self.row)
+        columns = ["metric", "value", "low", "high", "pictures", "better", start, "references", "judged by", "note"]
+        lines: list[list[Any]] = []
+        for name, v in row.measured.items():
+            sides = [a.value if (a := anchor(row, source, name)) else None for source in (start, "references")]
+            lines.append([name, v.value, v.low, v.high, v.n, v.better, *sides, v.checkpoint, ""])
+        lines += [[name, *[None] * 7, "", why] for name, why in row.unmeasured.items() if name not in row.measured]
+        return Table("values", columns, lines)
+
+    @property
+    def adapter(self) -> list[Path]:
+        """The files that training left; none where it did not end."""
+        folder = self.store.path("train", self.row.fingerprints.get("train", "none"))
+        return sorted(p for p in folder.glob("*") if p.is_file() and p.name != DONE)
+
+    def tables(self) -> Iterator[Table]:
+        """Yields a table of pictures a channel: prompt, seed, the untouched model's, the method's, what was scored."""
+        keys, scores = self.row.fingerprints, self._scores()
+        folders = [self.store.path("base", keys.get("base", "none")),
+                   self.store.path("generate", keys.get("generate", "none"))]  # fmt: skip
+        manifest = folders[0] / "manifest.json"
+        if not manifest.is_file() or not folders[1].is_dir():
+            return
+        cells = [c for c in json.loads(manifest.read_text(encoding="utf-8")) if c["seed"] < self.seeds]
+        for channel in dict.fromkeys(c["channel"] for c in cells):
+            own = [c for c in cells if c["channel"] == channel]
+            of = [scores.get((channel, c["index"], c["seed"]), {}) for c in own]
+            metrics = list(dict.fromkeys(m for found in of for m in found))
+            lines = [
+                [c["complete"], c["base"], c["seed"], *(self._picture(f / c["file"]) for f in folders),
+                 *(found.get(m) for m in metrics)]
+                for c, found in zip(own, of, strict=True)
+            ]  # fmt: skip
+            yield Table(f"pictures/{channel}", ["prompt", "plain", "seed", "base", "custom", *metrics], lines)
+
+    def _scores(self) -> dict[tuple[str, int, int], dict[str, float]]:
+        path = self.store.path("score", self.row.fingerprints.get("score", "none")) / "scores.parquet"
+        out: dict[tuple[str, int, int], dict[str, float]] = {}
+        if path.is_file():
+            import pandas as pd
+
+            table = pd.read_parquet(path, columns=["source", "metric", "channel", "prompt", "seed", "value"])
+            own = table[(table["source"] == "model") & (table["prompt"] >= 0)].drop(columns="source")
+            for metric, channel, prompt, seed, value in own.itertuples(index=False):
+                out.setdefault((channel, int(prompt), int(seed)), {})[metric] = float(value)
+        return out
+
+    def _picture(self, path: Path) -> Any:
+        from PIL import Image
+
+        if not path.is_file():
+            return None
+        with Image.open(path) as image:
+            shown = image.convert("RGB")
+        shown.thumbnail((self.side, self.side))
+        return shown
+
+
+def finished(folder: Path, seeds: int, side: int) -> Run:
+    """Reads a finished run.
+
+    Args:
+        folder: the run's own, `<root>/<method>/<name>`.
+        seeds: how many pictures of a prompt are shown.
+        side: of the largest picture, in pixels.
+
+    Raises:
+        BenchError: it has no row, or one that cannot be read.
+    """
+    from bench.row_file import read
+
+    row, complaints = read(folder / "row.json")
+    if row is None:
+        raise BenchError(complaints[0])
+    store = Store(folder.parent.parent)
+    logs = [store.path("train", row.fingerprints.get("train", "none")) / "log.json", folder / "log.json"]
+    there = [p for p in logs if p.is_file()]  # of a run that diverged it is the second
+    curves = json.loads(there[0].read_text(encoding="utf-8")) if there else {}
+    return Run(row, about(row.model_dump()), store, curves, seeds, side)
+
+
+@dataclass(frozen=True)
+class Fronts:
+    """The fronts of one board."""
+
+    about: About
+    board: Board
+
+    def drawn(self, into: Path) -> Iterator[tuple[Table, Path]]:
+        """Yields each front's points and its figure, a PNG in a folder."""
+        from bench import figures
+
+        for front in self.board.fronts:
+            said = figures.describe(self.board, front)
+            path = into / figures.path_of(front.name).replace(".svg", ".png").partition("/")[2]
+            figures.save(said, path, "png")
+            x, y = front.columns
+            heads = ["method", x, f"{x}.low", f"{x}.high", y, f"{y}.low", f"{y}.high", "on", "chance", "why not"]
+            lines = [
+                [p["method"], *(p[k][i] for i in (0, 1) for k in ("at", "low", "high")), p["on"], p["chance"], p["why"]]
+                for p in said["points"]
+            ]
+            yield Table(f"front/{path.stem}", heads, lines), path
+
+
+def fronts(folders: Iterable[Path]) -> Iterator[Fronts]:
+    """Yields the boards that finished runs make and that have fronts, as `leaderboard` would render them."""
+    from bench.analysis import analyse, settings
+    from bench.leaderboard import board as board_of
+    from bench.leaderboard import collect
+
+    boards: dict[str, list[Row]] = {}
+    for row in collect(folders):
+        if row.protocol in settings()["protocols"]:
+            boards.setdefault(board_of(row), []).append(row)
+    for name, rows in sorted(boards.items()):
+        board = analyse(rows)
+        config = {"board": name, "digests": sorted(r.digest() for r in rows), "methods": board.cells.methods}
+        if board.fronts:
+            yield Fronts(About(id=key_of({"board": name}), name=f"fronts of {name}", group=name, job="front",
+                               tags=[board.kind], config=config), board)  # fmt: skip
