@@ -112,7 +112,8 @@ def make(config: dict[str, Any], method: str) -> Plan:
     concept = load_concept(dataset, str(config["concept"]))
     templates, novel = load_templates(dataset), config["dataset"]["novel"]
     cells = grid(concept, templates, config["protocol"]["seeds"])
-    unknown = load_concept(dataset, novel) if novel else None
+    attacked = concept.kind == "erase" and bool(config["protocol"]["attacks"])
+    unknown = load_concept(dataset, novel) if novel and attacked else None
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
     trainings, train = _trainings(config, (name, target, fields), weights, concept)
     attacks = attack_keys(config, concept, unknown, templates, weights, train)

@@ -122,7 +122,7 @@ def test_stock_diffusers_loads_what_dreambooth_trained(first: tuple[Path, Row]) 
     generator = torch.Generator().manual_seed(7)
     theirs = stock(prompt, num_inference_steps=6, guidance_scale=3.0, max_sequence_length=0, generator=generator)
     assert abs(ours - np.asarray(theirs.images[0], int)).max() <= 2
-    assert abs(ours - plain).max() > 20  # the LoRA does something
+    assert abs(ours - plain).max() > 10  # the LoRA does something
 
 
 def test_the_untouched_model_is_its_own_anchor(first: tuple[Path, Row]) -> None:
