@@ -19,7 +19,7 @@ python -m bench rerun ROW.json                 run a row again and hold both aga
 python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
 python -m bench validate ROWS ...              check rows before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs
-python -m bench data                           write the embedded dataset again
+python -m bench data write|fetch|check         write the embedded dataset; get and check others
 
 A run is composed of these groups and values (conf/ has them all):
   +method=   {methods}
