@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from bench.composite import Composite, composed
 from bench.concept import Concept
-from bench.dataset import refuse_heic, references, said
+from bench.dataset import said
 from bench.errors import BenchError
+from bench.photos import references, refuse_heic
 from bench.pictures import read_picture
 
 

@@ -83,7 +83,8 @@ def _pixels(images: Sequence[Image.Image], side: int) -> Array:
         size = (max(side, int(image.width * short)), max(side, int(image.height * short)))
         resized = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
         left, top = round((size[0] - side) / 2), round((size[1] - side) / 2)
-        return np.asarray(resized.crop((left, top, left + side, top + side)), np.float32) / 255
+        return np.asarray(resized.crop((left, top, left + side, top + side)), np.float32) / np.float32(255)
 
-    x = (np.stack([seen(i) for i in images]) - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-    return x.transpose(0, 3, 1, 2).astype(np.float32)
+    x: Array = np.stack([seen(i) for i in images])
+    x = ((x - np.array(MEAN)) / np.array(STD)).astype(np.float32)
+    return x.transpose(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Gets a dataset's files from where its authors keep them: every one checked before it is kept, nothing unpacked blindly.
+"""Gets a dataset's files from where its authors keep them; each is checked before it is kept.
 
 `datasets/NAME/source.yaml` says where they are, under which licence, and what they must be.
 """
@@ -6,24 +6,21 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 import urllib.request
-import zipfile
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench import paths
+from bench.archive import unpack
 from bench.config import first_error
 from bench.dataset import mapping
 from bench.errors import BenchError
 
 CHUNK = 1 << 20
 SECONDS = 60  # without a byte
-UNPACKED = 20 * 2**30  # bytes an archive may hold
-TIMES = 100  # and how many times its own size
 SCHEMES = ("http:", "https:", "file:")
 
 
@@ -170,41 +167,3 @@ def download(url: str, into: Path, sha256: str, size: int) -> None:
         part.unlink()
         raise BenchError(f"{url}: {wrong}; nothing of it was kept")
     part.replace(into)
-
-
-def unpack(path: Path, folder: Path, inside: str = "") -> None:
-    """Unpacks the plain files of a zip below a folder of its own.
-
-    Raises:
-        BenchError: it is no zip, a name leads out of the folder, a member is a link, or it is far too large.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
-            for member in members:
-                _harmless(path, member)
-            size = sum(m.file_size for m in members)
-            if size > UNPACKED or size > TIMES * max(path.stat().st_size, CHUNK):
-                raise BenchError(f"{path.name}: unpacks to {size} bytes, far more than its size; refused")
-            below = [(m, _below(PurePosixPath(m.filename), inside)) for m in members]
-            for member, at in below:
-                if at is not None:
-                    (folder / at).parent.mkdir(parents=True, exist_ok=True)
-                    (folder / at).write_bytes(archive.read(member))  # whose CRC is checked
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
-        raise BenchError(f"{path.name}: not a whole zip file: {str(error).splitlines()[0]}") from None
-
-
-def _harmless(path: Path, member: Any) -> None:
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-        raise BenchError(f"{path.name}: {member.filename!r} leads out of its folder; refused, nothing was unpacked")
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise BenchError(f"{path.name}: {member.filename!r} is a link; refused, nothing was unpacked")
-
-
-def _below(name: PurePosixPath, inside: str) -> PurePosixPath | None:
-    """Returns a member's path below the folder that is taken, None if it is elsewhere."""
-    if not inside:
-        return name
-    return name.relative_to(inside) if name.is_relative_to(inside) else None

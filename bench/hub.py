@@ -1,7 +1,7 @@
 """Models by their name on the hub, found where they lie on this machine; nothing here reaches for the network.
 
-`hf:org/name@revision` (a commit, a branch or `refs/pr/1`; `main` if left out) is looked for in the hub's own cache, laid
-out as `hf download` leaves it, and as a plain folder `models/org/name`.
+`hf:org/name@revision` (a commit, a branch or `refs/pr/1`; `main` if left out) is looked for in the hub's own cache,
+laid out as `hf download` leaves it, and as a plain folder `models/org/name`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def located(path: str, field: str, kind: str) -> str:
         BenchError: it is not on this machine, or lacks a file that its kind needs.
     """
     if not path.startswith(PREFIX):
+        if not path.startswith("embedded:") and not Path(path).is_dir():
+            raise BenchError(f"{field}={path}: no such folder; {_files(kind)} go there")
         return path
     match = NAMED.fullmatch(path)
     if match is None or ".." in path:
@@ -49,13 +51,17 @@ def located(path: str, field: str, kind: str) -> str:
     folder = next((f for f in _places(name, revision) if f.is_dir()), None)
     if folder is None:
         at = f" --revision {revision}" if match[2] else ""
-        files = ", ".join(n.partition("|")[0] for n in NEEDED.get(kind, ())) or "its configuration"
         raise BenchError(
-            f"{field}={path}: not on this machine; `hf download {name}{at}` gets it, or its files "
-            f"({files}, the .safetensors) go into {_models() / name}"
+            f"{field}={path}: not on this machine; `hf download {name}{at}` gets it, or {_files(kind)} go into "
+            f"{_models() / name}"
         )
     _complete(folder, f"{field}={path}", kind)
     return str(folder)
+
+
+def _files(kind: str) -> str:
+    """Says what a folder must hold."""
+    return " and ".join([*(n.partition("|")[0] for n in NEEDED.get(kind, ())), "the .safetensors"])
 
 
 def _complete(folder: Path, said: str, kind: str) -> None:
@@ -98,6 +104,23 @@ def model(config: dict[str, Any]) -> dict[str, Any]:
 
 def encoders(specs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """Returns a dataset's encoders with local folders in place of names on the hub."""
-    return {
-        slot: s | {"path": located(s["path"], f"dataset.encoders.{slot}.path", s["kind"])} for slot, s in specs.items()
-    }
+
+    def here(slot: str, spec: dict[str, str]) -> str:
+        return spec["path"] and located(spec["path"], f"dataset.encoders.{slot}.path", spec["kind"])
+
+    return {slot: spec | {"path": here(slot, spec)} for slot, spec in specs.items()}
+
+
+def read(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's configuration without the encoders of the hub that none of its metrics reads.
+
+    Nobody should have to fetch four gigabytes that no score is made with; the embedded ones cost nothing.
+    """
+    specs = config["dataset"]["encoders"]
+    if not any(s["path"].startswith(PREFIX) for s in specs.values()):
+        return config
+    from bench.metric import Metric, load_metrics
+
+    needed = {m.needs for m in load_metrics(config["protocol"]["metrics"]) if isinstance(m, Metric)}
+    kept = {slot: s for slot, s in specs.items() if slot in needed or s["path"].startswith("embedded:")}
+    return config | {"dataset": config["dataset"] | {"encoders": kept}}

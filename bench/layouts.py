@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
 
 from bench import paths
-from bench.dataset import PROMPTS, SUFFIXES, names, said
+from bench.dataset import PROMPTS, names, said
 from bench.errors import BenchError
+from bench.photos import SUFFIXES
 
 UNFIT = re.compile(r"[^\w.-]+")
 
@@ -65,8 +66,8 @@ def _concept(folder: Path, root: Path, text: Path) -> None:
     (made / PROMPTS).write_text(_yaml({"concept": named}), encoding="utf-8")
 
 
-def _yaml(fields: dict[str, object]) -> str:
-    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=1000)
+def _yaml(fields: Mapping[str, object]) -> str:
+    return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=1000)
 
 
 LAYOUTS: dict[str, Callable[[str, Path], None]] = {"prompts": prompts, "captions": captions}

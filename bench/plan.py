@@ -104,6 +104,7 @@ def make(config: dict[str, Any], method: str) -> Plan:
     Raises:
         BenchError: something in it cannot be met.
     """
+    config = hub.read(config)
     name, target, fields, tuned = _method(config, method, config["method"])
     model_folder, lora = model_folders(hub.model(config["model"]))
     check_files(model_folder)
