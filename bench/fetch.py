@@ -10,6 +10,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
+from urllib.error import HTTPError
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -143,6 +144,8 @@ def download(url: str, into: Path, sha256: str, size: int) -> None:
     Raises:
         BenchError: it cannot be had, is cut short, or is another file.
     """
+    if not url.startswith(SCHEMES):
+        raise BenchError(f"{url}: cannot be fetched: an address of http, https or file would be right")
     into.parent.mkdir(parents=True, exist_ok=True)
     part, digest, got = into.with_name(f"{into.name}.part"), hashlib.sha256(), 0
     try:
@@ -156,7 +159,9 @@ def download(url: str, into: Path, sha256: str, size: int) -> None:
                 f.write(chunk)
     except (OSError, HTTPException, ValueError) as error:
         part.unlink(missing_ok=True)
-        why = getattr(error, "reason", None) or error
+        why = error if isinstance(error, HTTPError) else getattr(error, "reason", None) or error
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the server's answer
         raise BenchError(f"{url}: cannot be fetched: {str(why).splitlines()[0]}") from None
     wrong = ""
     if length and got != length:

@@ -56,7 +56,7 @@ def _concept(folder: Path, root: Path, text: Path) -> None:
     subject, *asked = lines
     concept = UNFIT.sub("_", "_".join([*at.parent.parts, at.stem, subject]))
     made = folder / "concepts" / concept
-    made.mkdir(parents=True)
+    made.mkdir(parents=True, exist_ok=True)
     shutil.copy2(picture, made / picture.name)
     style = "style" in at.parent.parts
     fields = {"name": concept, "kind": "style" if style else "subject", "class_phrase": subject, "medium": "a photo",

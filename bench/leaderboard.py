@@ -35,10 +35,10 @@ def collect(folders: Iterable[Path]) -> list[Row]:
         except ValueError:
             log.warning("%s is not a row of this version; left out", path)
             continue
-        if _by_hand(row):
-            continue
         if why := meaningless(row):
             log.warning("%s: %s; left out", path, why)
+            continue
+        if _by_hand(row):
             continue
         key = (board(row), row.protocol, row.method, row.concept, row.seed)
         if key not in found or finished(row) >= finished(found[key]):
