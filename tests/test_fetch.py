@@ -1,4 +1,4 @@
-"""Fetching: from a server on this machine; what is cut short, another file or leads elsewhere is refused in one line."""
+"""Fetching, from a server on this machine: what is cut short, another file or leads elsewhere is refused."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_wrong_file_leaves_no_dataset_and_the_same_command_goes_on(
 
 
 def test_a_connection_that_breaks_off_is_seen_without_a_sum(served: tuple[Path, str], tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="400 bytes, where 1000 would be right|cannot be fetched"):
+    with pytest.raises(BenchError, match=r"400 bytes, where 1000 would be right|cannot be fetched"):
         download(f"{served[1]}/short.jpg", tmp_path / "short.jpg", "", 0)
     assert _left(tmp_path) == []
 
@@ -194,8 +194,12 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
             unpack(tmp_path / "x.zip", tmp_path / "into")
 
 
-CAPTIONED = {"data/images/object/00.jpg": _jpeg("red"), "data/captions/object/00.txt": b"teapot\nA Teapot at sea\nart\n",
-             "data/images/style/01.png": _jpeg("blue"), "data/captions/style/01.txt": b"ink\nink of a fox\n"}  # fmt: skip
+CAPTIONED = {
+    "data/images/object/00.jpg": _jpeg("red"),
+    "data/captions/object/00.txt": b"teapot\nA Teapot at sea\nart\n",
+    "data/images/style/01.png": _jpeg("blue"),
+    "data/captions/style/01.txt": b"ink\nink of a fox\n",
+}
 
 
 def test_captioned_pictures_become_concepts_with_prompts_of_their_own(

@@ -257,3 +257,23 @@ def test_weights_that_are_not_csds_are_named(tmp_path: Path, change: str) -> Non
     with pytest.raises(BenchError, match="not CSD's weights") as caught:
         judge.images([Image.new("RGB", (32, 32))])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["model.path=hf:stabilityai/sd@v1"], ["model.path=hf:stabilityai/sd@v1", "hf download stabilityai/sd"]),
+        ([], ["dataset.encoders.clip.path=hf:timm/", "open_clip_config.json", "hf download timm/"]),
+    ],
+)
+def test_a_run_without_its_models_is_one_line_and_writes_nothing(
+    root: Path, cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, given: list[str], says: list[str]
+) -> None:
+    from bench.__main__ import main
+
+    photos = f"dataset.pictures={root / 'tests' / 'photos'}"
+    args = ["+method=none", "dataset=dreambooth", photos, "protocol=dreambooth", "concept=dog3", "root=runs", *given]
+    assert main(args) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and [s for s in says if s not in error] == []
+    assert not (tmp_path / "runs").exists()

@@ -113,8 +113,8 @@ def phone(root: Path, tmp_path: Path) -> Path:
     return folder.parent
 
 
-SMALL = ["concept=my_dog", "method.steps=3", "model.steps=2",
-         "protocol.seeds={concept: 1, part: 0, class: 1, neighbour: 1, unrelated: 1, empty: 0, alias: 0, compose: 0}"]  # fmt: skip
+SEEDS = "{concept: 1, part: 0, class: 1, neighbour: 1, unrelated: 1, empty: 0, alias: 0, compose: 0}"
+SMALL = ["concept=my_dog", "method.steps=3", "model.steps=2", f"protocol.seeds={SEEDS}"]
 
 
 # training opens pictures without closing them, which Pillow does itself but for files of several pictures
