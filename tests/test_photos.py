@@ -53,11 +53,23 @@ def test_every_stage_runs_on_photographs_and_the_scores_are_said_to_mean_nothing
     assert RANDOM in page.read_text(encoding="utf-8").replace("&#39;", "'")
 
 
+def test_a_row_does_not_know_where_its_photos_lay(root: Path, tmp_path: Path) -> None:
+    from bench.compose import compose
+    from bench.plan import make
+
+    photos = root / "tests" / "photos"
+    shutil.copytree(photos / "dog3", tmp_path / "dog3")
+    given = ["+method=none", "dataset=dreambooth", "concept=dog3", "protocol=dreambooth", *JUDGES]
+    first, second = (make(*compose([*given, f"dataset.pictures={at}"])) for at in (photos, tmp_path))
+    assert first.keys == second.keys and first.concept.folder != second.concept.folder
+
+
 def test_the_terminal_says_so_too(made: tuple[Path, Row], capsys: pytest.CaptureFixture[str]) -> None:
     from types import SimpleNamespace
 
-    from bench.show import show
+    from bench.show import show, verdict
 
+    assert verdict(made[1]).lower().startswith(RANDOM.lower())  # the page's first sentence
     show(made[1], SimpleNamespace(config={}, folder=made[0]), there=False)  # type: ignore[arg-type]
     assert RANDOM in " ".join(capsys.readouterr().out.split())
 

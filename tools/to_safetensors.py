@@ -33,4 +33,5 @@ if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     first = Path(sys.argv[1])
-    main(first, Path(sys.argv[2]) if len(sys.argv) == 3 else first.with_name("model.safetensors"))
+    name = f"{'open_clip_' * first.name.startswith('open_clip')}model.safetensors"  # as open_clip looks for it
+    main(first, Path(sys.argv[2]) if len(sys.argv) == 3 else first.with_name(name))
