@@ -24,7 +24,7 @@ python -m bench leaderboard [RUNS ...]         put runs on the boards and render
 python -m bench validate ROWS ...              check rows before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs
 python -m bench track RUNS [tracker=NAME]      log finished runs with a tracker; --sync sends them
-python -m bench data                           write the embedded dataset again
+python -m bench data write|fetch|check         write the embedded dataset; get and check others
 
 A run is composed of these groups and values (conf/ has them all):
   +method=   {methods}

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Reference(BaseModel):
@@ -31,6 +31,7 @@ class Concept(BaseModel):
         parts: of `subject_style` and `multi`, the concepts that are learned apart and put together, each with a
             token of its own; of `roundtrip`, the one concept that is learned and then erased again.
         weights: how strongly each part acts; all 1 if left out.
+        prompts: which set of the dataset's templates it is asked, as in `live`; they stand before the kind's.
         folder: where its file lies; set by `load`.
     """
 
@@ -40,15 +41,22 @@ class Concept(BaseModel):
     class_phrase: str
     token: str = "<new1>"  # noqa: S105
     medium: str = "a picture"
-    references: list[Reference] = Field(min_length=1)
+    references: list[Reference] = []
     neighbours: list[str] = []
     surrogate: str = ""
     aliases: list[str] = []
     parts: list[Concept] = []
     weights: list[float] = []
+    prompts: str = ""
     licence: str
     attribution: str = ""
     folder: Path = Path()
+
+    @model_validator(mode="after")
+    def _shown(self) -> Concept:
+        if not self.references and self.kind != "erase" and {p.kind for p in self.parts} != {"erase"}:
+            raise ValueError("references: a concept that is learned needs a picture; what is erased needs none")
+        return self
 
     @property
     def target(self) -> str:
@@ -90,7 +98,8 @@ class Concept(BaseModel):
 
     def fingerprint(self) -> str:
         """Returns a hash of the text and of every picture's bytes."""
-        unnamed: Any = {"folder": True, "parts": {"__all__": {"folder"}}}  # where it lies is nobody's concern
+        nobodys = {"folder", "prompts"}  # where it lies, and what is asked of it once it is learned
+        unnamed: Any = {f: True for f in nobodys} | {"parts": {"__all__": nobodys}}
         digest = hashlib.sha256(self.model_dump_json(exclude=unnamed).encode())
         for path in self.image_paths():
             digest.update(path.read_bytes())

@@ -26,7 +26,10 @@ class _Strict(BaseModel):
 
 
 class ModelConfig(_Strict):
-    """`conf/model`: a diffusers folder, a LoRA that is made part of it, and how it is sampled."""
+    """`conf/model`: a diffusers folder, a LoRA that is made part of it, and how it is sampled.
+
+    `random` says that its weights were never trained: such a run checks code, and no board takes its row.
+    """
 
     name: str = Field(pattern=NAME)
     family: Literal["flow", "epsilon", "v"]
@@ -36,19 +39,21 @@ class ModelConfig(_Strict):
     steps: PositiveInt
     guidance_scale: NonNegativeFloat
     batch_size: PositiveInt
+    random: bool = False
 
 
 class EncoderConfig(_Strict):
     """A judge of `conf/dataset`."""
 
-    kind: Literal["open_clip", "clip", "dino", "blip2", "blip1", "oracle", "pixels"]
+    kind: Literal["open_clip", "clip", "dino", "blip2", "blip1", "oracle", "pixels", "csd"]
     name: str
     path: str = ""
 
 
 class DatasetConfig(_Strict):
     """`conf/dataset`: a folder of concepts, the judges that know its pictures, the concepts values are tuned on, and
-    one that no model of it knows (what an inversion makes of it is the control of what it makes of an erased one).
+    one that no model of it knows (what an inversion makes of it is the control of what it makes of an erased one);
+    `pictures` is where pictures lie that do not come with it, one subfolder a concept.
     """
 
     name: str
@@ -56,6 +61,7 @@ class DatasetConfig(_Strict):
     encoders: dict[str, EncoderConfig]
     development: dict[str, list[str]] = {}
     novel: str = ""
+    pictures: str = ""
 
 
 class AttackConfig(_Strict):

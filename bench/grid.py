@@ -112,7 +112,8 @@ def _apart(concept: Concept) -> list[Concept]:
 
 
 def _own(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:
-    return templates.get(f"{concept.kind}.{channel}", templates[channel])
+    of_set = templates.get(f"{concept.prompts}.{channel}")
+    return of_set if of_set is not None else templates.get(f"{concept.kind}.{channel}", templates[channel])
 
 
 NAMED, ERASED = ("concept", "part"), ("concept", "part", "alias", "compose")
@@ -140,6 +141,15 @@ def load_templates(dataset: Path) -> dict[str, Any]:
     path = dataset / "prompts.yaml"
     if not path.is_file():
         raise BenchError(f"{path}: no such file; a dataset says there what is asked of a model after training")
+    return read_templates(path)
+
+
+def read_templates(path: Path) -> dict[str, Any]:
+    """Reads a file of templates.
+
+    Raises:
+        BenchError: it is not a mapping of channels to lists of texts.
+    """
     try:
         templates = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

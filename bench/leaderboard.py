@@ -16,6 +16,7 @@ from bench.analysis import analyse, settings
 from bench.cells import finished
 from bench.config import NAME, by_hand
 from bench.errors import BenchError
+from bench.meaning import meaningless
 from bench.row import Row
 from bench.store import write_text
 
@@ -25,7 +26,7 @@ log = logging.getLogger("bench")
 def collect(folders: Iterable[Path]) -> list[Row]:
     """Reads every row under folders; of two of one method, concept and seed, the one finished later counts.
 
-    A run whose hyperparameters were set by hand is not its method's: it is left out.
+    A run whose hyperparameters were set by hand is not its method's: it is left out, and so is one that means nothing.
     """
     found: dict[tuple[Any, ...], Row] = {}
     for path in sorted(p for folder in folders for p in folder.rglob("row.json")):
@@ -33,6 +34,9 @@ def collect(folders: Iterable[Path]) -> list[Row]:
             row = Row.model_validate_json(path.read_text(encoding="utf-8"))
         except ValueError:
             log.warning("%s is not a row of this version; left out", path)
+            continue
+        if why := meaningless(row):
+            log.warning("%s: %s; left out", path, why)
             continue
         if _by_hand(row):
             continue
@@ -83,15 +87,18 @@ def read(folder: Path) -> list[Row]:
     """Returns the rows of a board.
 
     Raises:
-        BenchError: a file is no row.
+        BenchError: a file is no row, or means nothing.
     """
     return [_row(p) for p in sorted((folder / "rows").glob("*.json"))]
 
 
 def _row(path: Path) -> Row:
     try:
-        return Row.model_validate_json(path.read_bytes())
+        row = Row.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise BenchError(f"{path}: {where}: {first['msg'].lower()}; a row as a run writes it would be right") from error
+    if why := meaningless(row):
+        raise BenchError(f"{path}: {why}; no board takes it")
+    return row

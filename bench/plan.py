@@ -8,14 +8,16 @@ from typing import Any
 
 import yaml
 
-from bench import paths
+from bench import hub, judges, paths
 from bench.attacks.keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders, resolve
 from bench.concept import Concept
 from bench.concept_file import load as load_concept
 from bench.config import by_hand
+from bench.dataset import fetched
+from bench.dataset import templates as templates_of
 from bench.errors import BenchError
-from bench.grid import PromptGrid, grid, load_templates, surrogates
+from bench.grid import PromptGrid, grid, surrogates
 from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
 
@@ -86,15 +88,15 @@ class Plan:
         )
 
 
-def dataset_folder(path: str) -> Path:
-    """Returns the folder of `embedded:NAME` (shipped data) or of a plain path.
+def dataset_folder(path: str, name: str = "") -> Path:
+    """Returns the folder of `embedded:NAME` (shipped data) or of a plain path; `name` is what the dataset is called.
 
     Raises:
         BenchError: there is no such folder.
     """
     folder = paths.embedded(path, paths.shipped("datasets"))
     if not folder.is_dir():
-        raise BenchError(f"dataset.path={path}: no folder {folder}")
+        raise BenchError(f"dataset.path={path}: no folder {folder}{fetched(name)}")
     return folder
 
 
@@ -104,16 +106,18 @@ def make(config: dict[str, Any], method: str) -> Plan:
     Raises:
         BenchError: something in it cannot be met.
     """
+    config = hub.read(config)
     name, target, fields, tuned = _method(config, method, config["method"])
-    model = config["model"]
-    model_folder, lora = model_folders(model)
+    model_folder, lora = model_folders(hub.model(config["model"]))
     check_files(model_folder)
-    dataset = dataset_folder(config["dataset"]["path"])
-    concept = load_concept(dataset, str(config["concept"]))
-    templates, novel = load_templates(dataset), config["dataset"]["novel"]
+    about = config["dataset"]
+    dataset, how = dataset_folder(about["path"], about["name"]), fetched(about["name"])
+    pictures = Path(about["pictures"]) if about["pictures"] else None
+    concept = load_concept(dataset, str(config["concept"]), pictures, how)
+    templates, novel = templates_of(dataset, concept.name, pictures), about["novel"]
     cells = grid(concept, templates, config["protocol"]["seeds"])
     attacked = concept.kind == "erase" and bool(config["protocol"]["attacks"])
-    unknown = load_concept(dataset, novel) if novel and attacked else None
+    unknown = load_concept(dataset, novel, pictures, how) if novel and attacked else None
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
     trainings, train = _trainings(config, (name, target, fields), weights, concept)
     attacks = attack_keys(config, concept, unknown, templates, weights, train)
@@ -122,7 +126,8 @@ def make(config: dict[str, Any], method: str) -> Plan:
     return Plan(
         config, _entry(name, config["gate"]), target, fields, tuned, concept, cells, model_folder, lora, trainings,
         keys,
-        tried(name, config["method"], model["name"]) if tuned else 0, tuple(templates.get(TEMPLATES, [])), unknown,
+        tried(name, config["method"], config["model"]["name"]) if tuned else 0,
+        tuple(templates.get(TEMPLATES, [])), unknown,
     )  # fmt: skip
 
 
@@ -209,13 +214,13 @@ def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> d
     return fields | {k: v for k, v in table.items() if k not in named}
 
 
-def _judge(path: str) -> str:
+def _judge(spec: dict[str, str]) -> str:
     """Returns a judge's fingerprint, its files checked; pixels have none."""
-    if not path:
+    if not spec["path"]:
         return ""
-    folder = resolve(path)
+    folder = resolve(spec["path"])
     check_files(folder)
-    return fingerprint(folder)
+    return fingerprint(folder) + judges.code(spec["kind"])
 
 
 def _train_parts(
@@ -249,7 +254,7 @@ def _stages(
     base = drawing | {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
     generate = drawing | {"train": train, "sampler": sampler, "grid": prompts, "gate": config["gate"]}
     beneath = [t.beneath for t in trainings if t.beneath]
-    encoders = {slot: _judge(e["path"]) for slot, e in config["dataset"]["encoders"].items()}
+    encoders = {slot: _judge(e) for slot, e in hub.encoders(config["dataset"]["encoders"]).items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {
         "code": code_of(
@@ -264,7 +269,7 @@ def _stages(
             "row.py",
         ),
         "libraries": libraries(),
-        "named": [config["dataset"], config["protocol"]["name"]],
+        "named": [{k: v for k, v in config["dataset"].items() if k != "pictures"}, config["protocol"]["name"]],
         "images": key_of(generate),
         "base": key_of(base),
         "attacks": attacks,

@@ -13,6 +13,7 @@ import yaml
 
 from bench import paths
 from bench.config import by_hand
+from bench.meaning import meaningless
 from bench.row import Row, Value
 from bench.row_file import place, shown
 
@@ -146,6 +147,8 @@ def misplaced(path: Path, row: Row) -> Iterator[str]:
     board, folder = f"{row.dataset}-{row.model}-{row.kind}", path.absolute().parent
     if folder.name == "rows" and folder.parent.name != board:
         yield f"dataset, model and kind: they are of the board {shown(board)}, not {shown(folder.parent.name)}"
+    if why := meaningless(row):
+        yield f"provenance.command: {why}; no board takes it"
     hand = by_hand(words(row.provenance))
     if hand:
         yield f"provenance.command: sets {shown(hand[0])} by hand; a row of a board has its method's own values"

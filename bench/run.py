@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import hub
 from bench.backbone.files import fingerprint, resolve
 from bench.errors import BenchError, Diverged
 from bench.explain import Told
+from bench.meaning import MEANINGLESS, RANDOM
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
@@ -144,24 +146,24 @@ def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length:
 
 @functools.lru_cache(maxsize=1)  # and the loaded judges; `fingerprints` are those of their files
 def _judges(specs: str, fingerprints: str) -> dict[str, features.Judge]:
-    from bench import features
+    from bench import judges
 
-    return {slot: features.build(spec) for slot, spec in json.loads(specs).items()}
+    return {slot: judges.build(spec) for slot, spec in json.loads(specs).items()}
 
 
 def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     import pandas as pd
 
-    from bench import features, score
+    from bench import judges, score
 
-    specs: dict[str, dict[str, str]] = plan.config["dataset"]["encoders"]
+    specs: dict[str, dict[str, str]] = hub.encoders(plan.config["dataset"]["encoders"])
     prints = [fingerprint(resolve(s["path"])) for s in specs.values() if s["path"]]
     encoders = _judges(json.dumps(specs), "".join(prints))
     metrics = load_metrics(plan.config["protocol"]["metrics"])
     wanted = [m for m in metrics if any(m.serves(p.concept.scored_as) for p in probes)]
 
     def scored(folder: Path) -> None:
-        cache = features.FeatureCache(store.root / "store" / "features.sqlite")
+        cache = judges.cache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
         own = [m for m in wanted if m.serves(plan.concept.scored_as)]
         tables = [score.score(probe, probes[0], encoders, wanted, cache) for probe in probes]
@@ -209,6 +211,6 @@ def _row(plan: Plan, status: Status, **fields: Any) -> Row:
         hyperparameters=plan.hyperparameters,
         tuned=plan.tuned,
         fingerprints=_fingerprints(plan),
-        provenance=provenance() | made,
+        provenance=provenance() | made | ({MEANINGLESS: RANDOM} if c["model"]["random"] else {}),
         **fields,
     )

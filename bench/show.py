@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.config import by_hand
+from bench.meaning import meaningless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +63,7 @@ def verdict(row: Row) -> str:
         worst = max(costs, key=lambda n: costs[n].value)
         where = worst.partition("/")[2]
         parts.append(f"{costs[worst].title} is largest on {where} prompts, {number(costs[worst].value)}")
-    said = "; ".join(parts) or "Nothing was measured"
+    said = "; ".join([*filter(None, [meaningless(row)]), *parts]) or "Nothing was measured"
     return said[0].upper() + said[1:]
 
 
@@ -106,6 +107,8 @@ def show(row: Row, plan: Plan, there: bool) -> None:
     console.print(" · ".join(facts), style="bold")
     if row.status != "ok":
         console.print(f"{verdict(row)}.", style="red")
+    elif why := meaningless(row):
+        console.print(f"Check of the code alone: {why}.", style="red")
     if row.measured:
         console.print(_table(row))
         console.print(LEGEND, style="dim")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
+from bench import dataset
 from bench.compose import compose
 from bench.concept import Concept
 from bench.errors import BenchError, NotServed
@@ -46,14 +45,15 @@ def held_out(config: dict[str, Any], kind: str) -> list[str]:
     """
     tuned_on = {c for names in config["dataset"]["development"].values() for c in names}
     out = []
-    for path in sorted(dataset_folder(config["dataset"]["path"]).glob("concepts/*/concept.yaml")):
+    folder = dataset_folder(config["dataset"]["path"], config["dataset"]["name"])
+    for name in dataset.names(folder):
         try:
-            said = yaml.safe_load(path.read_text(encoding="utf-8"))
-            parts = {path.parent.name, *said.get("parts", [])}
+            said = dataset.said(folder, name)[0]
+            parts = {name, *said.get("parts", [])}
             wanted = kind in ("", said["kind"]) and not parts & tuned_on
-        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        except (BenchError, KeyError, TypeError):
             wanted = True  # planning says what is wrong with it
-        out += [path.parent.name] if wanted else []
+        out += [name] if wanted else []
     return out
 
 

@@ -215,17 +215,10 @@ def validate(args: list[str]) -> int:
 
 
 def data(args: list[str]) -> int:
-    """Writes the concepts of the embedded dataset again from the renderer."""
-    parser = argparse.ArgumentParser("python -m bench data", description=data.__doc__)
-    parser.parse_args(args)
-    import sys
+    """Writes the embedded dataset's concepts again; fetches and checks datasets of others."""
+    from bench.data import verb
 
-    from bench import paths
-    from bench.stickers.concepts import write
-
-    folder = paths.stickers() / "concepts"
-    sys.stdout.write(f"{write(folder)} concepts in {folder}\n")
-    return 0
+    return verb(args, data.__doc__)
 
 
 def track(args: list[str]) -> int:

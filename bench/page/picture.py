@@ -21,13 +21,13 @@ class Picture:
 
 def picture(path: Path) -> Picture | None:
     """Embeds a picture: a small one as it is, at twice its size; a large one reduced. None where there is none."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     if not path.is_file():
         return None
     with Image.open(path) as image:
         side = max(image.size)
-        reduced = image.convert("RGB")  # as the model sees it
+        reduced = ImageOps.exif_transpose(image).convert("RGB")  # as the model sees it
     reduced.thumbnail((SIDE, SIDE))
     data = io.BytesIO()
     kind = "png" if side <= SIDE else "webp"
