@@ -15,6 +15,7 @@ from bench.concept import Concept
 from bench.concept_file import load as load_concept
 from bench.config import by_hand
 from bench.errors import BenchError
+from bench.found import config_of, names
 from bench.grid import PromptGrid, grid, load_templates, surrogates
 from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
@@ -152,9 +153,12 @@ def tuned_values(name: str, said: dict[str, Any], model: str) -> dict[str, Any]:
 
 def _method_file(name: str, field: str) -> dict[str, Any]:
     path = paths.shipped("conf") / "method" / f"{name}.yaml"
-    if not path.is_file():
-        raise BenchError(f"{field}={name}: no such method; one of {', '.join(paths.choices('method'))} would be right")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.is_file():
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    said = config_of(name)
+    if said is None:
+        raise BenchError(f"{field}={name}: no such method; one of {', '.join(names())} would be right")
+    return said
 
 
 def _customizer(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.authors import check, new_method, submit
 from bench.errors import BenchError
 
 
@@ -239,4 +240,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "validate": validate,
     "power": power,
     "data": data,
+    "new-method": new_method,
+    "check": check,
+    "submit": submit,
 }
