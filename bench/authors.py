@@ -15,7 +15,9 @@ def new_method(args: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m bench new-method", description=new_method.__doc__)
     parser.add_argument("name", metavar="NAME", help="of the method and its module: my_method")
     parser.add_argument("--kind", default="iterative", help="iterative, closed-form or inference")
-    parser.add_argument("--out", type=Path, help="folder to write into; the checkout, or the current folder, if left out")
+    parser.add_argument(
+        "--out", type=Path, help="folder to write into; the checkout, or the current folder, if left out"
+    )
     options = parser.parse_args(args)
     from bench.new_method import KINDS, write
 
@@ -32,7 +34,7 @@ def check(args: list[str]) -> int:
     parser.add_argument("method", metavar="METHOD", help="a name, or their_package.TheirMethod")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="method.FIELD=VALUE")
     parser.add_argument("--config-dir", type=Path, help="folder with method/NAME.yaml and its Python files")
-    options = parser.parse_args(args)
+    options = parser.parse_intermixed_args(args)
     from bench.check import check as findings
     from bench.found import add_folder
 

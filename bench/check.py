@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from bench.errors import BenchError, Diverged, NotServed
 from bench.names import resolve_name, source_file
@@ -74,7 +74,9 @@ def _tried(what: str, say: Callable[[], str]) -> Finding:
         log.debug("%s", traceback.format_exc())
         own = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) != Path(__file__)]
         at = f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else "check"
-        return Finding(what, False, f"{type(error).__name__} in {at}: {str(error).splitlines()[0] if str(error) else ''}")
+        return Finding(
+            what, False, f"{type(error).__name__} in {at}: {str(error).splitlines()[0] if str(error) else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,23 +91,30 @@ class Asked:
         """Checks that every field is in the configuration and takes no nonsense."""
         from pydantic import TypeAdapter, ValidationError
 
-        if not dataclasses.is_dataclass(self.cls) or not all(hasattr(self.cls, a) for a in ("train", "tasks", "families")):
+        if not dataclasses.is_dataclass(self.cls) or not all(
+            hasattr(self.cls, a) for a in ("train", "tasks", "families")
+        ):
             raise Broken(f"{self.cls.__name__}: a dataclass with train, tasks and families would be right")
         said = {k: v for k, v in self.config["method"].items() if k not in ("_target_", "tuned", "tuned_as", "search")}
         names = [f.name for f in dataclasses.fields(self.cls)]
         for lost in (n for n in names if n not in said):
-            raise Broken(f"{lost}: not in the configuration, so method.{lost}=… cannot set it; its default would be right")
+            raise Broken(
+                f"{lost}: not in the configuration, so method.{lost}=… cannot set it; its default would be right"
+            )
         if unknown := [k for k in said if k not in names]:
             raise Broken(f"{unknown[0]}: in the configuration, and no field of {self.cls.__name__}")
         TypeAdapter(self.cls).validate_python(said)
+        hints = get_type_hints(self.cls, include_extras=True)
         for name in names:
-            nonsense = [object(), math.nan] if isinstance(said[name], float) else [object()]
+            nonsense = [object(), math.nan] if hints[name] is float else [object()]
             for value in nonsense:
                 try:
                     TypeAdapter(self.cls).validate_python(said | {name: value})
                 except ValidationError:
                     continue
-                raise Broken(f"{name}: takes {value if value != value else 'anything'}; a type like PositiveFloat is right")
+                raise Broken(
+                    f"{name}: takes {value if value != value else 'anything'}; a type like PositiveFloat is right"
+                )
         json.dumps(said, allow_nan=False)
         return ", ".join(names) or "none"
 
@@ -159,7 +168,11 @@ class Asked:
                     raise Broken(f"not_for[{family!r}]: one line would be right") from None
                 continue
             raise Broken(f"{kind} on {family} is not refused")
-        return f"refused in one line: {', '.join(dict.fromkeys(f'{k} on {f}' for k, f in outside))}" if outside else "nothing"
+        return (
+            f"refused in one line: {', '.join(dict.fromkeys(f'{k} on {f}' for k, f in outside))}"
+            if outside
+            else "nothing"
+        )
 
 
 def _trials(ask: Asked, folder: Path) -> Iterator[Finding]:

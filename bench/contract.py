@@ -87,7 +87,9 @@ class Case:
             pass
         return self._one(self.concepts[0], folder, 0, 1)[0]
 
-    def _one(self, concept: Concept, folder: Path, seed: int, state: int, cut: int | None = None) -> tuple[Adapter, int]:
+    def _one(
+        self, concept: Concept, folder: Path, seed: int, state: int, cut: int | None = None
+    ) -> tuple[Adapter, int]:
         random.seed(state)
         np.random.seed(state)  # noqa: NPY002
         torch.manual_seed(state)
@@ -98,7 +100,9 @@ class Case:
         finally:
             self.backbone.clear()
         if not isinstance(adapter, Adapter):
-            raise BenchError(f"train returns {type(adapter).__name__}; workbench.adapter(…) or an Adapter would be right")
+            raise BenchError(
+                f"train returns {type(adapter).__name__}; workbench.adapter(…) or an Adapter would be right"
+            )
         return adapter, bench.done
 
     def prediction(self, adapter: Adapter | None = None) -> Tensor:

@@ -50,7 +50,9 @@ def _in_checkout() -> bool:
 
 def _check(name: str, checkout: bool) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise BenchError(f"NAME {name!r}: lower-case letters, digits and '_', a letter first, would be right: my_method")
+        raise BenchError(
+            f"NAME {name!r}: lower-case letters, digits and '_', a letter first, would be right: my_method"
+        )
     if name in found.names():
         raise BenchError(f"NAME {name!r}: there is a method of this name; another would be right")
     if not checkout and importlib.util.find_spec(name) is not None:
@@ -77,7 +79,9 @@ def _named(text: str, name: str, folder: Path | None) -> str:
     if folder is None:
         text = text.replace("_target_: new_method", "_target_: methods.new_method")
     else:
-        text = text.replace('"check", "new_method"', '"check", "new_method", "--config-dir", str(Path(__file__).parent)')
+        text = text.replace(
+            '"check", "new_method"', '"check", "new_method", "--config-dir", str(Path(__file__).parent)'
+        )
         text = text.replace("from bench.__main__", "from pathlib import Path\n\nfrom bench.__main__")
     return text.replace("NewMethod", title).replace("new_method", name)
 

@@ -16,7 +16,7 @@ from bench.concept_file import load as load_concept
 from bench.config import by_hand
 from bench.errors import BenchError
 from bench.found import config_of, names
-from bench.grid import PromptGrid, grid, load_templates, surrogates
+from bench.grid import PromptGrid, asked_with, grid, load_templates, surrogates
 from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
 
@@ -97,8 +97,14 @@ def dataset_folder(path: str) -> Path:
     return folder
 
 
-def make(config: dict[str, Any], method: str) -> Plan:
+def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str | None = None) -> Plan:
     """Checks a composed configuration and works out its stages.
+
+    Args:
+        config: the composed configuration.
+        method: the name of the method's config.
+        train: key of an adapter that is there already, in place of the method's own.
+        trigger: what stands for the concept's word in prompts; None keeps the word.
 
     Raises:
         BenchError: something in it cannot be met.
@@ -110,10 +116,11 @@ def make(config: dict[str, Any], method: str) -> Plan:
     dataset = dataset_folder(config["dataset"]["path"])
     concept = load_concept(dataset, str(config["concept"]))
     templates, novel = load_templates(dataset), config["dataset"]["novel"]
-    cells = grid(concept, templates, config["protocol"]["seeds"])
+    cells = asked_with(grid(concept, templates, config["protocol"]["seeds"]), concept, trigger)
     unknown = load_concept(dataset, novel) if novel else None
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
-    trainings, train = _trainings(config, (name, target, fields), weights, concept)
+    trainings, own = _trainings(config, (name, target, fields), weights, concept)
+    train = train or own
     attacks = attack_keys(config, concept, unknown, templates, weights, train)
     stages = _stages(config, train, trainings, weights, cells, attacks)
     keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks

@@ -25,7 +25,9 @@ class Promises:
         self.adapter, self.steps = self.case.trained(self.folder / "once")
         rule = self.adapter.consistency_scale is not None or bool(self.adapter.answers)
         if self.adapter.empty and not rule and self.steps:
-            raise Broken(f"{self.steps} steps, and nothing comes back: workbench.adapter(lora=…, word=…, delta=…) is right")
+            raise Broken(
+                f"{self.steps} steps, and nothing comes back: workbench.adapter(lora=…, word=…, delta=…) is right"
+            )
         curves = ", ".join(self.adapter.log) or "none"
         return f"{self.steps} steps; curves: {curves}" if self.steps else "no steps: closed form or inference only"
 
@@ -89,7 +91,9 @@ class Promises:
         late = self.case.continued(self.folder / "late", self.steps)
         if name := unlike(tensors(self.adapter), tensors(late)):
             raise Broken(f"interrupted and continued, {name} differs: hand what else changes to fit(…, also=[…])")
-        return f"interrupted before step {self.steps} of {self.steps} ({STEPS} a stage) and continued: equal, bit for bit"
+        return (
+            f"interrupted before step {self.steps} of {self.steps} ({STEPS} a stage) and continued: equal, bit for bit"
+        )
 
 
 def _no_number(said: str) -> float:

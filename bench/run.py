@@ -199,6 +199,6 @@ def _row(plan: Plan, status: Status, **fields: Any) -> Row:
         hyperparameters=plan.hyperparameters,
         tuned=plan.tuned,
         fingerprints=_fingerprints(plan),
-        provenance=provenance() | made,
+        provenance=provenance() | made | c.get("_made", {}),
         **fields,
     )
