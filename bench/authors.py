@@ -36,12 +36,11 @@ def check(args: list[str]) -> int:
     parser.add_argument("--config-dir", type=Path, help="folder with method/NAME.yaml and its Python files")
     options = parser.parse_intermixed_args(args)
     from bench.check import check as findings
-    from bench.found import add_folder
+    from bench.found import OPTION, carried
 
-    if options.config_dir:
-        add_folder(options.config_dir)
+    folder = carried([OPTION, str(options.config_dir)] if options.config_dir else [])
     begun, broken = time.monotonic(), 0
-    for finding in findings(options.method, options.overrides):
+    for finding in findings(options.method, [*options.overrides, *folder]):
         sys.stdout.write(finding.line() + "\n")
         sys.stdout.flush()
         broken += not finding.good

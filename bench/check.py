@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from bench.errors import BenchError, Diverged, NotServed
-from bench.names import resolve_name, source_file
+from bench.names import resolve_name
 from bench.sweep import KINDS, held_out
 
 if TYPE_CHECKING:
@@ -89,34 +89,33 @@ class Asked:
 
     def fields(self) -> str:
         """Checks that every field is in the configuration and takes no nonsense."""
-        from pydantic import TypeAdapter, ValidationError
-
-        if not dataclasses.is_dataclass(self.cls) or not all(
-            hasattr(self.cls, a) for a in ("train", "tasks", "families")
-        ):
-            raise Broken(f"{self.cls.__name__}: a dataclass with train, tasks and families would be right")
+        wanted = ("__dataclass_fields__", "train", "tasks", "families")
+        if not all(hasattr(self.cls, a) for a in wanted):
+            raise Broken(f"{self.name}: a dataclass with train, tasks and families would be right")
         said = {k: v for k, v in self.config["method"].items() if k not in ("_target_", "tuned", "tuned_as", "search")}
         names = [f.name for f in dataclasses.fields(self.cls)]
-        for lost in (n for n in names if n not in said):
-            raise Broken(
-                f"{lost}: not in the configuration, so method.{lost}=… cannot set it; its default would be right"
-            )
+        if lost := [n for n in names if n not in said]:
+            raise Broken(f"{lost[0]}: not in the configuration, so method.{lost[0]}=… cannot set it; add its default")
         if unknown := [k for k in said if k not in names]:
             raise Broken(f"{unknown[0]}: in the configuration, and no field of {self.cls.__name__}")
-        TypeAdapter(self.cls).validate_python(said)
-        hints = get_type_hints(self.cls, include_extras=True)
-        for name in names:
-            nonsense = [object(), math.nan] if hints[name] is float else [object()]
-            for value in nonsense:
-                try:
-                    TypeAdapter(self.cls).validate_python(said | {name: value})
-                except ValidationError:
-                    continue
-                raise Broken(
-                    f"{name}: takes {value if value != value else 'anything'}; a type like PositiveFloat is right"
-                )
+        self._strict(said)
         json.dumps(said, allow_nan=False)
         return ", ".join(names) or "none"
+
+    def _strict(self, said: dict[str, Any]) -> None:
+        """Checks that values of each field are checked: what is no value at all is refused."""
+        from pydantic import TypeAdapter, ValidationError
+
+        adapter, hints = TypeAdapter(self.cls), get_type_hints(self.cls, include_extras=True)
+        adapter.validate_python(said)
+        for name in said:
+            for value in (object(), math.nan) if hints[name] is float else (object(),):
+                try:
+                    adapter.validate_python(said | {name: value})
+                except ValidationError:
+                    continue
+                taken = "anything" if value == value else "NaN"
+                raise Broken(f"{name}: takes {taken}; a type like PositiveFloat would be right")
 
     def tasks(self) -> str:
         """Checks that it states which kinds of concept it serves."""

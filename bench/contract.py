@@ -1,7 +1,8 @@
-"""A method's trainings in brief: a few steps of every stage on random-weight pipelines, to be held against each other."""
+"""A method's trainings in brief: a few steps of every stage on random-weight pipelines, to be compared."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,17 +82,15 @@ class Case:
 
     def continued(self, folder: Path, steps: int) -> Adapter:
         """Trains until the last of so many steps, is interrupted, and goes on from what was kept."""
-        try:
+        with contextlib.suppress(Cut):
             self._one(self.concepts[0], folder, 0, 0, cut=steps - 1)
-        except Cut:
-            pass
         return self._one(self.concepts[0], folder, 0, 1)[0]
 
     def _one(
         self, concept: Concept, folder: Path, seed: int, state: int, cut: int | None = None
     ) -> tuple[Adapter, int]:
         random.seed(state)
-        np.random.seed(state)  # noqa: NPY002
+        np.random.seed(state)
         torch.manual_seed(state)
         bench = Brief(self.backbone, concept, seed, MODEL, Checkpoint(folder, every=0.0))
         bench.cut = cut

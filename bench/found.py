@@ -96,7 +96,8 @@ def _register(name: str) -> None:
         raise BenchError(f"+method={name}: no such method; one of {', '.join(names())} would be right")
     if "." in name and (own := name.rpartition(".")[2]) in names():
         raise BenchError(f"+method={name}: there is a method called {own}; a class of another name would be right")
-    ConfigStore.instance().store(group="method", name=name, node=said, provider=GROUP)
+    if not any((f / "method" / f"{name}.yaml").is_file() for f in FOLDERS):  # those Hydra finds by itself
+        ConfigStore.instance().store(group="method", name=name, node=said, provider=GROUP)
 
 
 def called(name: str, target: str) -> str:
@@ -161,7 +162,6 @@ def of_class(target: str, field: str) -> dict[str, Any]:
         raise BenchError(f"{field}: {target} is no dataclass; a method's class would be right")
     values = {}
     for f in dataclasses.fields(cls):
-        made = f.default_factory is not dataclasses.MISSING
-        default = f.default_factory() if made else f.default  # type: ignore[misc]
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         values[f.name] = "???" if default is dataclasses.MISSING else to_jsonable_python(default)
     return {"_target_": target, **values}

@@ -69,8 +69,8 @@ def _refuse(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         if any(mark in k for k in state):
             raise BenchError(f"{name}, not LoRA; a plain LoRA would be right")
     if towers := [k for k in state if k.startswith(TOWERS)]:
-        raise BenchError(f"{len(towers)} tensors are of a text encoder, {towers[0]!r} the first; a LoRA on the denoiser "
-                         f"alone would be right")  # fmt: skip
+        where = f"{len(towers)} tensors are of a text encoder, {towers[0]!r} the first"
+        raise BenchError(f"{where}; a LoRA on the denoiser alone would be right")
     if config.get("use_dora") or config.get("alpha_pattern"):
         raise BenchError("its config states use_dora or alpha_pattern; one alpha for all would be right")
 

@@ -77,7 +77,7 @@ def _named(text: str, name: str, folder: Path | None) -> str:
     """Returns a template's text with the method's own names in it."""
     title = "".join(word.capitalize() for word in name.split("_"))
     if folder is None:
-        text = text.replace("_target_: new_method", "_target_: methods.new_method")
+        text = text.replace("_target_: ", "_target_: methods.")
     else:
         text = text.replace(
             '"check", "new_method"', '"check", "new_method", "--config-dir", str(Path(__file__).parent)'

@@ -1,4 +1,4 @@
-"""What was made elsewhere: pictures, complete or refused, and LoRA files, taken into the store and scored as a run's."""
+"""What was made elsewhere: pictures, complete or refused, and LoRA files, scored as a run's own."""
 
 from __future__ import annotations
 

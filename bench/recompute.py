@@ -64,7 +64,8 @@ def _line(number: int, line: list[str]) -> list[Any]:
     try:
         prompt, seed, value = int(line[3]), int(line[4]), float(line[5])
     except ValueError:
-        raise BenchError(f"line {number}: {shown(','.join(line[3:6]))}: two integers and a number would be right") from None
+        said = shown(",".join(line[3:6]))
+        raise BenchError(f"line {number}: {said}: two integers and a number would be right") from None
     if len(reason) > 500 or not (reason or math.isfinite(value)):
         raise BenchError(f"line {number}: {shown(line[5])}: a finite number, or a reason, would be right")
     return [*names, prompt, seed, value, reason]
@@ -78,7 +79,7 @@ def against_scores(row: Row, text: str, pictures: Sequence[str]) -> Iterator[str
         yield f"scores.csv: {error}"
         return
     there = {p.removesuffix(".png") for p in pictures}
-    channels = {p.partition("-")[0] for p in there}
+    channels = {p.partition("-")[0] for p in there}  # what attacks make is not sent
     own = scores[(scores["source"] == "model") & scores["channel"].isin(channels) & (scores["reason"] == "")]
     for c, p, s in own[["channel", "prompt", "seed"]].drop_duplicates().itertuples(index=False):
         if f"{c}-{p:02d}-{s}" not in there:
@@ -156,13 +157,15 @@ def against_world(row: Row, pictures: dict[str, str]) -> Iterator[str]:
     key = concept.fingerprint()[:16]
     if row.fingerprints.get("concept_content") != key:
         yield f"row.json: fingerprints.concept_content={row.fingerprints.get('concept_content')}: {key} would be right"
+        return
     if not protocol or row.status != "ok":
         return
     cells = grid(concept, load_templates(folder), ProtocolConfig.model_validate(protocol).seeds).cells
     wanted = {f"{c.key}.png" for c in cells}
     if odd := sorted(wanted ^ set(pictures)):
         what = "is missing" if odd[0] in wanted else "is not asked for"
-        yield f"pictures.json: {odd[0]} {what}: protocol {row.protocol} has {len(wanted)} pictures, here are {len(pictures)}"
+        counts = f"protocol {row.protocol} has {len(wanted)} pictures, here are {len(pictures)}"
+        yield f"pictures.json: {odd[0]} {what}: {counts}"
         return
     if "lora" not in row.provenance:  # there another word may stand for the concept
         for c in cells:

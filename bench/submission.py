@@ -1,4 +1,4 @@
-"""A submission from anybody: one zip file, read within limits, held against itself and against what is at hand. No torch.
+"""A submission from anybody: a zip file, read within limits, held against itself and what is at hand. No torch.
 
 Nothing is unpacked to disk and nothing in it is executed; what is not expected in it is refused.
 """
@@ -74,8 +74,8 @@ def checked(path: Path) -> Row | list[str]:
 
         pictures = _model(path, PICTURES, Pictures, files)
         said = [f"{ROW}: {s}" for s in complaints(row)]
-        said += [f"{ADAPTER}: {s}" for s in _adapter(row, _model(path, ADAPTER, AdapterHeader, files))]
-        said += _picture(files[SHEET])
+        adapter = _model(path, ADAPTER, AdapterHeader, files)
+        said = said or [f"{ADAPTER}: {s}" for s in _adapter(row, adapter)] + _picture(files[SHEET])
         if not said:
             said += against_scores(row, _text(path, SCORES, files[SCORES]), [p.file for p in pictures.pictures])
             said += against_world(row, {p.file: p.prompt for p in pictures.pictures})
@@ -184,7 +184,7 @@ def _picture(data: bytes) -> list[str]:
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
             if max(image.size) > 4096 or getattr(image, "is_animated", False):
-                return [f"{SHEET}: {image.size[0]}×{image.size[1]} pixels; a still picture of at most 4096 would be right"]
+                return [f"{SHEET}: {image.size[0]}×{image.size[1]} pixels; a still one of at most 4096 is right"]
             image.load()
     except Exception as error:
         return [f"{SHEET}: not a readable WebP ({shown(str(error))})"]

@@ -65,6 +65,11 @@ def _alone(path: Path) -> Row | list[str]:
     return [f"{path}: {s}" for s in said] or row
 
 
+def _own(path: Path) -> bool:
+    """Returns whether a row lies where a run left it, or a submission packed it: not on a board yet."""
+    return path.name == RUN or path.suffix == SUFFIX
+
+
 def _gate(row: Row) -> str:
     """Returns the gate a run was asked for; a row has no field for it."""
     return next((w.partition("=")[2] for w in reversed(words(row.provenance)) if w.startswith("gate=")), "auto")
@@ -79,7 +84,7 @@ def _twice(rows: dict[Path, Row]) -> Iterator[str]:
     trained: dict[tuple[str, str], tuple[str, int, Path]] = {}
     for path, row in rows.items():
         key: tuple[object, ...] = (row.dataset, row.model, row.kind, row.method, row.concept, row.seed, row.protocol,
-                                   _gate(row), row.fingerprints.get("score") if path.name == RUN or path.suffix == SUFFIX else "")  # fmt: skip
+                                   _gate(row), row.fingerprints.get("score") if _own(path) else "")  # fmt: skip
         if key in seen:
             yield f"{path}: method, concept, seed, protocol, gate: as in {seen[key]}; one row of each would be right"
         seen.setdefault(key, path)
