@@ -95,6 +95,7 @@ def test_a_template_runs_and_keeps_the_contract_at_once(
     concept = "concept=erase_cat" if kind == "closed-form" else "concept=poodle"
     run = ["--config-dir", str(tmp_path), f"+method={name}", *small, concept, f"root={tmp_path / 'runs'}"]
     metrics = ["protocol.attacks=null", "protocol.metrics=[metrics.preservation.drift]"]
+    metrics.append("protocol.seeds={concept: 1, unrelated: 1}")
     assert main([*run, *metrics]) == 0
     assert len(list((tmp_path / "runs" / name).glob("*/row.json"))) == 1
 
