@@ -16,7 +16,7 @@ from bench import paths
 from bench.config import DatasetConfig, ProtocolConfig
 from bench.errors import BenchError
 from bench.row import Row, Value
-from bench.row_checks import PLAIN
+from bench.row_checks import PLAIN, words
 from bench.row_file import shown
 
 if TYPE_CHECKING:
@@ -130,6 +130,15 @@ def _metrics() -> list[Metric | Derived]:
     return load_metrics(list(dict.fromkeys(t for names in said for t in names)))
 
 
+def _by_hand(row: Row) -> Iterator[str]:
+    """Yields what the command changes of a model, dataset or attack that goes by the name the harness has for it."""
+    named = {"model": row.model, "dataset": row.dataset, "protocol": row.protocol}
+    for group, field in (("model", "model."), ("dataset", "dataset."), ("protocol", "protocol.attacks")):
+        set_ = [w for w in words(row.provenance) if w.lstrip("+").startswith(field)]
+        if set_ and named[group] in paths.choices(group):
+            yield f"row.json: provenance.command: sets {shown(set_[0])}, and goes by the name of {named[group]}"
+
+
 def _conf(group: str, name: str) -> dict[str, Any]:
     path = paths.shipped("conf") / group / f"{name}.yaml"
     said = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -143,6 +152,7 @@ def against_world(row: Row, pictures: dict[str, str]) -> Iterator[str]:
     from bench.grid import grid, load_templates
     from bench.plan import dataset_folder
 
+    yield from _by_hand(row)
     world, protocol = _conf("dataset", row.dataset), _conf("protocol", row.protocol)
     if not world:
         return

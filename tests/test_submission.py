@@ -195,6 +195,14 @@ FILES: dict[str, tuple[Callable[[Files], Any], str]] = {
     "a forged key": (_set(ROW, "fingerprints>concept_content", "0" * 16), "concept_content=0000000000000000"),
     "another cost": (_set(ROW, "cost>seconds", 1.0), "adapter.json: cost.'seconds'=12.5: 1.0"),
     "another base model": (_set(ADAPTER, "base", "sticker-unet"), "base='sticker-unet'"),
+    "another sampler": (
+        _set(ROW, "provenance>command", "python -m bench +method=theirs model.steps=500"),
+        "sets 'model.steps=500', and goes by the name of sticker-flow",
+    ),
+    "weaker attacks": (
+        _set(ROW, "provenance>command", "python -m bench +method=theirs protocol.attacks=null"),
+        "sets 'protocol.attacks=null', and goes by the name of quick",
+    ),
     # the scores
     "no header": (_lines(lambda x: x.pop(0)), "line 1: source,metric"),
     "nothing in it": (_bytes(SCORES, b""), "line 1: source,metric"),
@@ -370,7 +378,12 @@ def test_nothing_heavy_is_imported_to_check_one(good: Files, tmp_path: Path, roo
     assert done.returncode == 0, done.stderr
 
 
-SMALL = ["concept=poodle", "model.steps=2", "protocol.metrics=[metrics.dino.dino,metrics.preservation.drift]"]
+SMALL = [
+    "concept=poodle",
+    "model.name=hasty",
+    "model.steps=2",
+    "protocol.metrics=[metrics.dino.dino,metrics.preservation.drift]",
+]
 
 
 def test_a_run_is_packed_and_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
