@@ -14,7 +14,10 @@ python -m bench oracle [MODEL]                 check what a model draws against 
 python -m bench judges                         measure the judges on held-out renderings
 python -m bench validate-metrics               check every metric where the truth is known
 python -m bench tune METHOD ...                find a method's values for a model
-python -m bench score --images FOLDER ...      score pictures made elsewhere
+python -m bench score --images FOLDER ...      score pictures made elsewhere; --lora FILE, a LoRA's
+python -m bench new-method NAME                write a method's template: file, configuration, test
+python -m bench check METHOD                   hold a method against the contract, in a minute
+python -m bench submit RUN                     pack a finished run with its evidence into one file
 python -m bench rerun ROW.json                 run a row again and hold both against each other
 python -m bench plan +method=NAME ... [-m]      what a run or a sweep would make and take
 python -m bench reproduce METHOD [--quick]     a paper's claims here: reported beside measured
@@ -38,6 +41,8 @@ A run is composed of these groups and values (conf/ has them all):
   gate=auto  of adapters that act prompt by prompt: auto, open, closed or a strength
   customizer=NAME  what teaches a round trip the concept that is then erased
   root=runs  where runs are kept; issuing a command again continues it
+  --config-dir FOLDER  adds methods of your own: FOLDER/method/NAME.yaml, their Python files beside it
+  method._target_=their_package.TheirMethod  a method by its class; packages enter theirs under conceptbench.methods
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
   launcher=basic  how a sweep is spread: {launchers}; launcher.FIELD=VALUE sets what it takes
   tracker=none    where runs are logged as well: {trackers}; tracker.FIELD=VALUE sets what it takes
@@ -47,11 +52,11 @@ Exit codes: 0 done, 1 a run failed (its row says why), 2 the request was wrong."
 
 def usage() -> str:
     """Returns the help text with what there is to choose from."""
-    from bench import paths
+    from bench import found, paths
 
-    groups = {g: ", ".join(paths.choices(g)) for g in ("method", "model", "dataset", "protocol", "launcher", "tracker")}
+    groups = {g: ", ".join(paths.choices(g)) for g in ("model", "dataset", "protocol", "launcher", "tracker")}
     concepts = sorted(p.name for p in (paths.stickers() / "concepts").iterdir())
-    return USAGE.format(methods=groups["method"], models=groups["model"], datasets=groups["dataset"],
+    return USAGE.format(methods=", ".join(found.names()), models=groups["model"], datasets=groups["dataset"],
                         protocols=groups["protocol"], concepts=", ".join(concepts),
                         launchers=groups["launcher"], trackers=groups["tracker"])  # fmt: skip
 

@@ -6,7 +6,7 @@ import itertools
 import logging
 from typing import Any
 
-from bench import paths
+from bench import found, paths
 from bench.config import check
 from bench.errors import BenchError
 
@@ -22,12 +22,11 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
     Raises:
         BenchError: an override names what is not there, or no method is given.
     """
-    config, method = _composed("config", overrides)
+    config, method = _composed("config", found.prepared(overrides))
     if "method" not in config:
-        raise BenchError(
-            f"no method given; +method=NAME with one of {', '.join(paths.choices('method'))} would be right"
-        )
-    return check(config) | {"_given": list(overrides)}, method
+        raise BenchError(f"no method given; +method=NAME with one of {', '.join(found.names())} would be right")
+    called = found.called(method, str(config["method"].get("_target_")))
+    return check(config) | {"_given": list(overrides)}, called
 
 
 def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
@@ -126,7 +125,7 @@ def run_command(args: list[str]) -> int:
     from bench.sweep import plans, sweep
     from bench.track import tracker
 
-    options, rest = launch_options(args)
+    options, rest = launch_options(found.carried(args))
     tracking, rest = tracker_options(rest)
     chosen, to = launcher(options), tracker(tracking)
     planned = plans(expand(rest))  # all are checked before the first starts

@@ -94,6 +94,26 @@ def surrogates(cells: PromptGrid) -> PromptGrid:
     )
 
 
+def asked_with(cells: PromptGrid, concept: Concept, trigger: str | None) -> PromptGrid:
+    """Returns the cells with another word in place of the concept's own; of an empty one, its class words alone.
+
+    Raises:
+        BenchError: the concept has no word of its own, or several.
+    """
+    if trigger is None:
+        return cells
+    if concept.parts or concept.token == concept.class_phrase:
+        raise BenchError(f"--trigger: concept {concept.name} has no one word of its own; leaving it out would be right")
+    if not trigger.isprintable() or trigger != trigger.strip() or len(trigger) > 60:
+        raise BenchError(f"--trigger {trigger[:60]!r}: a word or two would be right")
+
+    def asked(p: Prompt) -> Prompt:
+        said = p.complete.replace(concept.token, trigger) if trigger else p.base
+        return p.model_copy(update={"complete": said})
+
+    return PromptGrid(cells=[c.model_copy(update={"prompt": asked(c.prompt)}) for c in cells.cells])
+
+
 def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[Prompt]:
     """Returns the prompts of one channel; a channel that has no nouns for this concept is left out."""
     if channel == "part":

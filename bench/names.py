@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,16 @@ def resolve_name(target: str, field: str) -> Any:
         field: the configuration field it stands in, for the error.
 
     Raises:
-        BenchError: the module or the name in it does not exist.
+        BenchError: the module or the name in it does not exist, or the module cannot be imported.
     """
     module, _, name = target.rpartition(".")
     source_file(target, field)
-    loaded = importlib.import_module(module)
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:  # whatever somebody's module does when it is imported
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{at.filename}, line {at.lineno}"
+        raise BenchError(f"{field}={target}: {type(error).__name__} in {where}: {error}") from error
     if not hasattr(loaded, name):
         raise BenchError(f"{field}={target}: module {module} has no {name!r}")
     return getattr(loaded, name)

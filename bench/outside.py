@@ -1,16 +1,25 @@
-"""Pictures made elsewhere: checked for completeness, taken into the store, and scored as a run's own."""
+"""What was made elsewhere: pictures, complete or refused, and LoRA files, scored as a run's own."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from bench import lora_file
+from bench.config import NAME
 from bench.errors import BenchError
+from bench.found import names
 from bench.grid import Cell, PromptGrid
 from bench.pictures import read_picture
-from bench.plan import Plan
+from bench.plan import Plan, make
 from bench.store import Store, key_of, write_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -54,6 +63,49 @@ def located(folder: Path, grid: PromptGrid) -> dict[str, Path]:
     for path in whole.values():
         read_picture(path)
     return whole
+
+
+def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
+    """Does what `python -m bench score` was asked for. Returns the exit code.
+
+    Raises:
+        BenchError: something in it cannot be met.
+    """
+    from bench import show
+    from bench.compose import compose
+    from bench.run import preflight, run
+
+    given = [o for o in (options.images, options.lora, options.list) if o]
+    if len(given) != 1:
+        raise BenchError("score: one of --images FOLDER, --lora FILE and --list FILE would be right")
+    if not options.lora and (options.trigger is not None or options.weight != 1.0):
+        raise BenchError("score: --weight and --trigger go with --lora FILE")
+    name = options.name or _name(options.lora)
+    if not re.match(NAME, name) or name in names():
+        raise BenchError(f"--name {name!r}: letters, digits, '.', '_' and '-', and no method's name, would be right")
+    config, method = compose(["+method=none", *options.overrides])
+    command = shlex.join(["python", "-m", "bench", "score", *args])
+    config |= {"_made": {"command": command}, "_given": []}  # the overrides alone would not make this row
+    if options.list:
+        plan = make(config, method)
+        write_wanted(plan, options.list)
+        sys.stdout.write(f"{options.list}: {len(plan.grid.cells)} pictures\n")
+        return 0
+    if options.lora:
+        said: dict[str, Any] = {"weight": options.weight, "trigger": options.trigger}
+        plan = lora_file.taken_in(config, options.lora, name=name, **said)
+    else:
+        plan = taken_in(make(config, method), options.images, name)
+    preflight(plan)
+    row, there = run(plan)
+    show.show(row, plan, there)
+    return 0 if row.status == "ok" else 1
+
+
+def _name(file: Path | None) -> str:
+    """Returns what a row is called that nobody named: as its file, if that is a name."""
+    stem = re.sub(r"[^\w.-]+", "-", file.stem).strip("-.") if file else ""
+    return stem if stem and stem not in names() else "outside"
 
 
 def taken_in(plan: Plan, folder: Path, name: str) -> Plan:

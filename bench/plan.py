@@ -17,7 +17,8 @@ from bench.config import by_hand
 from bench.dataset import fetched
 from bench.dataset import templates as templates_of
 from bench.errors import BenchError
-from bench.grid import PromptGrid, grid, surrogates
+from bench.found import config_of, names
+from bench.grid import PromptGrid, asked_with, grid, surrogates
 from bench.names import code_of, libraries, source_hash
 from bench.store import key_of
 
@@ -100,8 +101,14 @@ def dataset_folder(path: str, name: str = "") -> Path:
     return folder
 
 
-def make(config: dict[str, Any], method: str) -> Plan:
+def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str | None = None) -> Plan:
     """Checks a composed configuration and works out its stages.
+
+    Args:
+        config: the composed configuration.
+        method: the name of the method's config.
+        train: key of an adapter that is there already, in place of the method's own.
+        trigger: what stands for the concept's word in prompts; None keeps the word.
 
     Raises:
         BenchError: something in it cannot be met.
@@ -115,11 +122,12 @@ def make(config: dict[str, Any], method: str) -> Plan:
     pictures = Path(about["pictures"]) if about["pictures"] else None
     concept = load_concept(dataset, str(config["concept"]), pictures, how)
     templates, novel = templates_of(dataset, concept.name, pictures), about["novel"]
-    cells = grid(concept, templates, config["protocol"]["seeds"])
+    cells = asked_with(grid(concept, templates, config["protocol"]["seeds"]), concept, trigger)
     attacked = concept.kind == "erase" and bool(config["protocol"]["attacks"])
     unknown = load_concept(dataset, novel, pictures, how) if novel and attacked else None
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
-    trainings, train = _trainings(config, (name, target, fields), weights, concept)
+    trainings, own = _trainings(config, (name, target, fields), weights, concept)
+    train = train or own
     attacks = attack_keys(config, concept, unknown, templates, weights, train)
     stages = _stages(config, train, trainings, weights, cells, attacks)
     keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks
@@ -173,9 +181,12 @@ def tried(name: str, said: dict[str, Any], model: str) -> int:
 
 def _method_file(name: str, field: str) -> dict[str, Any]:
     path = paths.shipped("conf") / "method" / f"{name}.yaml"
-    if not path.is_file():
-        raise BenchError(f"{field}={name}: no such method; one of {', '.join(paths.choices('method'))} would be right")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.is_file():
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    said = config_of(name)
+    if said is None:
+        raise BenchError(f"{field}={name}: no such method; one of {', '.join(names())} would be right")
+    return said
 
 
 def _customizer(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

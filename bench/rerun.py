@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.found import CARRIER
 from bench.pairs import differences, pairs, show, verdict
 from bench.plan import Plan
 from bench.row import Row
@@ -43,7 +44,8 @@ def overrides(row: Row, trust: bool) -> list[str]:
         words = shlex.split(said)
     except ValueError:
         words = []
-    if words[:3] != COMMAND or not all("=" in w and not w.startswith(("-", "hydra")) for w in words[3:]):
+    ours = [w for w in words[3:] if not (trust and w.startswith(CARRIER))]  # a folder of methods, if that is trusted
+    if words[:3] != COMMAND or not all("=" in w and not w.startswith(("-", "hydra")) for w in ours):
         raise BenchError(f"provenance.command: {said!r}; python -m bench KEY=VALUE ... would be right")
     given = [w for w in words[3:] if w.lstrip("+").split("=")[0] != "root"]
     for word in given:

@@ -113,7 +113,8 @@ def _ran(lists: list[list[str]]) -> tuple[list[Plan], int]:
     from bench.forecast_show import write
     from bench.launch import launcher
     from bench.sweep import plans, sweep
+    from bench.track import tracker
 
     planned = plans(lists)
     write(planned, begins=True)
-    return planned, sweep(planned, launcher({"name": "basic"}))
+    return planned, sweep(planned, launcher({"name": "basic"}), tracker({"name": "none"}))

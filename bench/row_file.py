@@ -22,13 +22,21 @@ def read(path: Path) -> tuple[Row | None, list[str]]:
     Raises:
         BenchError: it is no file, too large, or no JSON object.
     """
-    text = _text(path)
-    said = _json(path, text)
+    return parse(path, _text(path))
+
+
+def parse(path: Path, text: str) -> tuple[Row | None, list[str]]:
+    """Returns the row of a text that was read from a file, or what is wrong with it, one line a field.
+
+    Raises:
+        BenchError: it is no JSON object.
+    """
+    said = json_of(path, text)
     version = said.get("schema_version", "nothing")
     if version != SCHEMA:
         raise BenchError(f"{path}: schema_version={shown(version)}: {SCHEMA} would be right")
     endless = [f"{path}: {at}={value}: a finite number would be right; what cannot be measured is left out"
-               for at, value in _endless(said)]  # fmt: skip
+               for at, value in endless_of(said)]  # fmt: skip
     if endless:
         return None, endless[:SHOWN]
     try:
@@ -67,7 +75,12 @@ def _text(path: Path) -> str:
         raise BenchError(f"{path}: {error.strerror}") from None
 
 
-def _json(path: Path, text: str) -> dict[str, Any]:
+def json_of(path: Path, text: str) -> dict[str, Any]:
+    """Returns a JSON object from anybody: no field twice, not nested too deeply.
+
+    Raises:
+        BenchError: it is none.
+    """
     try:
         said = json.loads(text, parse_constant=float, object_pairs_hook=_once)
     except RecursionError:
@@ -89,7 +102,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _endless(said: dict[str, Any]) -> list[tuple[str, float]]:
+def endless_of(said: dict[str, Any]) -> list[tuple[str, float]]:
     """Returns what is NaN, Infinity or too large for a number (1e999), wherever it is, and where."""
     found: list[tuple[str, float]] = []
     ahead: list[tuple[tuple[int | str, ...], object]] = [((), said)]  # no recursion: nesting is anybody's choice

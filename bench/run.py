@@ -211,6 +211,6 @@ def _row(plan: Plan, status: Status, **fields: Any) -> Row:
         hyperparameters=plan.hyperparameters,
         tuned=plan.tuned,
         fingerprints=_fingerprints(plan),
-        provenance=provenance() | made | ({MEANINGLESS: RANDOM} if c["model"]["random"] else {}),
+        provenance=provenance() | made | c.get("_made", {}) | ({MEANINGLESS: RANDOM} if c["model"]["random"] else {}),
         **fields,
     )

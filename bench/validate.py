@@ -9,6 +9,7 @@ from bench.errors import BenchError
 from bench.row import Row
 from bench.row_checks import complaints, misplaced, words
 from bench.row_file import read
+from bench.submission import SUFFIX, checked
 
 RUN = "row.json"  # what a run's own folder calls its row
 
@@ -42,6 +43,7 @@ def _files(given: Path) -> list[Path]:
             raise BenchError(f"{given}: no such file or folder")
         return [given]
     found = [p for p in given.rglob("*.json") if p.name == RUN or p.absolute().parent.name == "rows"]
+    found += given.rglob(f"*{SUFFIX}")
     if not found:
         raise BenchError(f"{given}: no row in it; a folder of runs, of a board or of boards would be right")
     return sorted(found)
@@ -49,6 +51,8 @@ def _files(given: Path) -> list[Path]:
 
 def _alone(path: Path) -> Row | list[str]:
     """Returns the row of a file, or what is wrong with it by itself."""
+    if path.suffix == SUFFIX:
+        return checked(path)
     try:
         row, wrong = read(path)
     except BenchError as error:
@@ -59,6 +63,11 @@ def _alone(path: Path) -> Row | list[str]:
     if not said and path.name != RUN:
         said = list(misplaced(path, row))
     return [f"{path}: {s}" for s in said] or row
+
+
+def _own(path: Path) -> bool:
+    """Returns whether a row lies where a run left it, or a submission packed it: not on a board yet."""
+    return path.name == RUN or path.suffix == SUFFIX
 
 
 def _gate(row: Row) -> str:
@@ -75,7 +84,7 @@ def _twice(rows: dict[Path, Row]) -> Iterator[str]:
     trained: dict[tuple[str, str], tuple[str, int, Path]] = {}
     for path, row in rows.items():
         key: tuple[object, ...] = (row.dataset, row.model, row.kind, row.method, row.concept, row.seed, row.protocol,
-                                   _gate(row), row.fingerprints.get("score") if path.name == RUN else "")  # fmt: skip
+                                   _gate(row), row.fingerprints.get("score") if _own(path) else "")  # fmt: skip
         if key in seen:
             yield f"{path}: method, concept, seed, protocol, gate: as in {seen[key]}; one row of each would be right"
         seen.setdefault(key, path)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import reviewers
+from bench.authors import check, new_method, submit
 from bench.errors import BenchError
 
 
@@ -104,36 +105,21 @@ def tune(args: list[str]) -> int:
 
 
 def score(args: list[str]) -> int:
-    """Scores pictures made elsewhere as a run of their own: a folder with a picture for every prompt and seed."""
+    """Scores what was made elsewhere as a run of its own: a picture for every prompt and seed, or a LoRA's pictures."""
     parser = argparse.ArgumentParser("python -m bench score", description=score.__doc__)
     parser.add_argument("--images", type=Path, help="folder of CHANNEL-INDEX-SEED.png or CHANNEL/INDEX/SEED.png")
-    parser.add_argument("--name", default="outside", help="what the row is to be called")
+    parser.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA of diffusers, PEFT or kohya, .safetensors")
+    parser.add_argument("--weight", type=float, default=1.0, help="how strongly the LoRA acts")
+    parser.add_argument(
+        "--trigger", metavar="WORD", help="what the LoRA's concept goes by; the concept's own if left out"
+    )
+    parser.add_argument("--name", help="what the row is to be called; a LoRA's file name, or outside, if left out")
     parser.add_argument("--list", type=Path, metavar="FILE", help="write the prompts and seeds asked for, and stop")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="concept=, model=, protocol=, root=")
-    options = parser.parse_args(args)
-    import re
-    import sys
+    options = parser.parse_intermixed_args(args)
+    from bench.outside import score_outside
 
-    from bench import outside, show
-    from bench.compose import compose
-    from bench.config import NAME
-    from bench.plan import make
-    from bench.run import preflight, run
-
-    if bool(options.images) == bool(options.list):
-        raise BenchError("score: one of --images FOLDER and --list FILE would be right")
-    if not re.match(NAME, options.name):
-        raise BenchError(f"--name {options.name!r}: letters, digits, '.', '_' and '-' would be right")
-    plan = make(*compose(["+method=none", *options.overrides]))
-    if options.list:
-        outside.write_wanted(plan, options.list)
-        sys.stdout.write(f"{options.list}: {len(plan.grid.cells)} pictures\n")
-        return 0
-    plan = outside.taken_in(plan, options.images, options.name)
-    preflight(plan)
-    row, there = run(plan)
-    show.show(row, plan, there)
-    return 0 if row.status == "ok" else 1
+    return score_outside(options, args)
 
 
 def rerun(args: list[str]) -> int:
@@ -250,4 +236,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "compare": reviewers.compare,
     "plan": reviewers.plan,
     "reproduce": reviewers.reproduce,
+    "new-method": new_method,
+    "check": check,
+    "submit": submit,
 }
