@@ -103,8 +103,9 @@ class Wandb(Tracker):
         import wandb
         from PIL import Image
 
-        lines = [[wandb.Image(v) if isinstance(v, Image.Image) else v for v in line] for line in table.lines]
-        made = wandb.Table(columns=table.columns, data=lines)
+        columns: Any = table.columns
+        lines: Any = [[wandb.Image(v) if isinstance(v, Image.Image) else v for v in line] for line in table.lines]
+        made = wandb.Table(columns=columns, data=lines)
         self._run.log({table.name: made})
 
     def front(self, table: Table, picture: Path) -> None:
