@@ -235,4 +235,4 @@ def test_drawn_means_agree_with_the_interval() -> None:
     _, low, high = interval(values, clusters)
     drawn = drawn_means({"x": values}, clusters)["x"]
     ours = values.mean() + widening(8) * (np.quantile(drawn, [0.025, 0.975]) - values.mean())
-    assert ours == pytest.approx([low, high], abs=0.08)
+    assert ours == pytest.approx([low, high], abs=0.12)

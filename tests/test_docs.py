@@ -162,7 +162,7 @@ def test_the_method_and_the_metric_of_the_pages_run(
     assert len(code.splitlines()) <= 60
     *model, _, _ = run_args(unet_folder(tmp_path_factory.mktemp("tiny")))
     metrics = "protocol.metrics=[metrics.dino.dino,worst_reference.worst_reference]"
-    method = ["+method._target_=word_and_lora.WordAndLora", "+method.steps=2"]
+    method = ["+method._target_=word_and_lora.WordAndLora", "method.steps=2"]
     assert main([*method, "concept=poodle", *model, metrics, "root=out"]) == 0
     (path,) = (desk / "out").glob("WordAndLora/*/row.json")
     row = Row.model_validate_json(path.read_text())

@@ -49,7 +49,7 @@ def test_the_best_stands_first_and_anchors_above_all() -> None:
         "*untouched model*", "*the references*", "`better`", "`worse`"
     ]  # fmt: skip
     assert "| dino ↑ |" in lines[0]
-    assert lines[4].startswith("| `better` | 0.800 [0.80, 0.80] | 12 | 1/1 |")
+    assert lines[4].startswith("| `better` | 0.800 [0.80, 0.80] | 12 |  |  | 1/1 |")
 
 
 def test_what_lacks_the_first_column_stands_last() -> None:
@@ -58,7 +58,7 @@ def test_what_lacks_the_first_column_stands_last() -> None:
 
 
 def test_lower_is_better_where_it_is() -> None:
-    rows = [make(m, kind="erase", measured={"detected": _value(v, "lower")}) for m, v in (("a", 0.9), ("b", 0.1))]
+    rows = [make(m, kind="erase", measured={"leakage": _value(v, "lower")}) for m, v in (("a", 0.9), ("b", 0.1))]
     assert render(rows).index("`b`") < render(rows).index("`a`")
 
 
