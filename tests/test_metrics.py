@@ -22,6 +22,7 @@ from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
 from metrics.consistency import spatial_consistency
+from metrics.csd import style_csd
 from metrics.detection import detected, recognized
 from metrics.dino import dino
 from metrics.leakage import concept_rate
