@@ -115,6 +115,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
         kid,
         hps,
         pickscore,
+        style_csd,
     )
     assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, tests/test_sets.py
 
