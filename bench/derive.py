@@ -100,6 +100,6 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
     draws = draws[np.isfinite(draws)]
     if not np.isfinite(value) or len(draws) < (1 - LOST) * DRAWS:
         return "what it is a share of is too near to nothing"
-    low, high = percentiles(value, draws, min(clusters))
+    low, high = np.clip(percentiles(value, draws, min(clusters)), *m.bounds)
     pictures = means.pictures(m.of, channel)
     return Derivation(value, min(float(low), value), max(float(high), value), pictures, tuple(read))

@@ -157,6 +157,7 @@ class Derived(Score):
     of: tuple[str, ...]
     function: Callable[[Mean, str], Array]
     gate: Callable[[Callable[[str, str, str], float], str], str] | None = None
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
 
 
 def derived(
@@ -171,6 +172,7 @@ def derived(
     plain: str = "",
     kinds: tuple[str, ...] = (),
     gate: Callable[[Callable[[str, str, str], float], str], str] | None = None,
+    bounds: tuple[float, float] = (float("-inf"), float("inf")),
 ) -> Callable[[Callable[[Mean, str], Array]], Derived]:
     """Declares a score of means: a function of `mean(metric, source, channel)` and the channel it is for.
 
@@ -185,12 +187,13 @@ def derived(
         plain: the channel whose value goes by the name alone.
         kinds: the concept kinds it is for; none is all.
         gate: says why it cannot be measured, of the means and the channel, or nothing.
+        bounds: what it can be at all; no interval leaves them.
     """
 
     def declare(function: Callable[[Mean, str], Array]) -> Derived:
         return Derived(
             name=name, title=title, group=group, better=better, channels=channels, version=version, plain=plain,
-            kinds=kinds, of=of, function=function, gate=gate,
+            kinds=kinds, of=of, function=function, gate=gate, bounds=bounds,
         )  # fmt: skip
 
     return declare

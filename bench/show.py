@@ -56,7 +56,8 @@ def verdict(row: Row) -> str:
         what = {"diverged": "Training diverged", "unmeasurable": "Nothing could be measured"}
         return f"{what.get(row.status, 'The run failed')}: {row.reason or 'no reason was kept'}"
     groups = grouped(row)
-    heads = [groups[g][0] for g in GROUPS[:3] if g in groups]
+    own = {g: [n for n in names if not n.endswith("/novelty")] for g, names in groups.items()}  # an attack's control
+    heads = [own[g][0] for g in GROUPS[:3] if own.get(g)]
     parts = [_moved(row, name) for name in heads]
     costs = {n: row.measured[n] for n in groups.get("preservation", []) if row.measured[n].better == "lower"}
     if costs:

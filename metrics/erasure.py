@@ -65,6 +65,7 @@ def leakage(mean: Mean, channel: str) -> Array:
     of=("detected", "resembles"),
     channels=tuple(c for c in ASKED if c != "inversion"),
     plain="concept",
+    bounds=(0, float("inf")),
     kinds=("erase",),
     gate=_there,
 )
@@ -80,6 +81,7 @@ def disagreement(mean: Mean, channel: str) -> Array:
     better="lower",
     of=("detected",),
     channels=("prefix",),
+    bounds=(-1, 1),
     kinds=("erase",),
 )
 def prefix_gain(mean: Mean, channel: str) -> Array:
@@ -126,6 +128,7 @@ def worst_leakage(mean: Mean, channel: str) -> Array:
     better="higher",
     of=("detected", "recognized"),
     channels=("concept",),
+    bounds=(0, 1),
     kinds=("erase",),
     gate=_any(BLACK_BOX),
 )

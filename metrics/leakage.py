@@ -88,6 +88,7 @@ def _drawn(mean: Any, channel: str) -> str:
     better="lower",
     of=("recognized",),
     channels=("class", "neighbour", "unrelated"),
+    bounds=(float("-inf"), 1),
     gate=_drawn,
 )
 def erosion(mean: Mean, channel: str) -> Array:

@@ -80,6 +80,7 @@ def _varies(mean: Any, channel: str) -> str:
     channels=CHANNELS[1:],
     kinds=(*CUSTOMIZING, "erase"),
     gate=_varies,
+    bounds=(0, float("inf")),
 )
 def alteration(mean: Mean, channel: str) -> Array:
     """Returns drift / diversity of the untouched model: 0, the same pictures; 1, as different as another seed's."""
