@@ -67,7 +67,7 @@ def test_a_launcher_gives_the_rows_of_a_plain_sweep(
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed: pip install -e '.[{kind}]'")
     logs = [f"launcher.logs={tmp_path / 'logs'}"] if kind == "slurm" else []
-    env = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "bench", *_request(model), "root=runs", *said, *logs]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
