@@ -92,13 +92,10 @@ def launch_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     Raises:
         BenchError: there is no such launcher or field.
     """
-    mine = [a for a in args if a.lstrip("+").startswith(("launcher=", "launcher."))]
     hydras = [a for a in args if a.startswith("hydra/launcher=")]
     if hydras:
         raise BenchError(f"{hydras[0]}: {hydras[0].removeprefix('hydra/')} would be right")
-    if not mine:
-        return {"name": "basic"}, args
-    return _composed("launch", mine)[0]["launcher"], [a for a in args if a not in mine]
+    return _taken_out("launcher", "launch", "basic", args)
 
 
 def tracker_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -110,10 +107,15 @@ def tracker_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     Raises:
         BenchError: there is no such tracker or field.
     """
-    mine = [a for a in args if a.lstrip("+").startswith(("tracker=", "tracker."))]
+    return _taken_out("tracker", "track", "none", args)
+
+
+def _taken_out(group: str, config: str, default: str, args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Returns what the arguments say of a group that no row depends on, and the other arguments."""
+    mine = [a for a in args if a.lstrip("+").startswith((f"{group}=", f"{group}."))]
     if not mine:
-        return {"name": "none"}, args
-    return _composed("track", mine)[0]["tracker"], [a for a in args if a not in mine]
+        return {"name": default}, args
+    return _composed(config, mine)[0][group], [a for a in args if a not in mine]
 
 
 def run_command(args: list[str]) -> int:

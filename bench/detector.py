@@ -50,11 +50,9 @@ def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache) 
         plain = "plain" if "plain" in probe.folders else "none"
         positive, negative = [], _of(probe, plain, "concept", "class", "novelty")
 
-    def features(found: Found) -> Array:
-        return cache.images(encoder, [path for path, _ in found]) if found else np.zeros((0, 0), np.float32)
-
+    shown = (cache.images(encoder, [path for path, _ in found]) for found in (positive, negative))
     seeds = (np.array([seed for _, seed in found]) for found in (positive, negative))
-    return Bank(features(positive), features(negative), *seeds)
+    return Bank(*shown, *seeds)
 
 
 def _of(probe: Probe, source: str, *channels: str) -> Found:

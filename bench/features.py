@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from bench.backbone.files import check_files, fingerprint, resolve
+from bench.csd import Csd
 from bench.errors import BenchError
 from bench.matching import Blip1, Blip2
 from bench.pictures import as_trained, read_picture
@@ -157,10 +158,10 @@ class Pixels:
 
 Reads = OpenClip | Clip  # judges that embed pictures and texts apart
 Matcher = Blip2 | Blip1 | Reader  # judges of a picture and a text together
-Judge = Reads | Dino | Matcher | Pixels
+Judge = Reads | Dino | Csd | Matcher | Pixels
 ENCODERS: dict[str, type[Judge]] = {
     "open_clip": OpenClip, "clip": Clip, "dino": Dino, "blip2": Blip2, "blip1": Blip1, "oracle": Reader,
-    "pixels": Pixels,
+    "pixels": Pixels, "csd": Csd,
 }  # fmt: skip
 
 
@@ -230,4 +231,4 @@ class FeatureCache:
                     (encoder.fingerprint, keys[i], found[keys[i]].tobytes()),
                 )
             self._db.commit()
-        return np.stack([found[k] for k in keys])
+        return np.stack([found[k] for k in keys]) if keys else np.zeros((0, 0), np.float32)

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from bench.config import first_error
-from bench.errors import BenchError
+from bench.optional import Choice, chosen
 
 if TYPE_CHECKING:
     from bench.job import Job, Outcome
 
 
-class Launcher(BaseModel):
-    """`conf/launcher`: runs jobs and yields what each came to, in the order they end.
-
-    Attributes:
-        needs: the package it takes.
-        extra: what installs that.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    needs: ClassVar[str] = ""
-    extra: ClassVar[str] = ""
-    name: str
+class Launcher(Choice):
+    """`conf/launcher`: runs jobs and yields what each came to, in the order they end."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Runs jobs, one after the other in this process."""
@@ -140,14 +128,4 @@ def launcher(said: dict[str, Any]) -> Launcher:
     Raises:
         BenchError: a field is wrong, or its package is not installed.
     """
-    cls = LAUNCHERS.get(str(said.get("name")))
-    if cls is None:
-        raise BenchError(f"launcher.name={said.get('name')}: one of {', '.join(LAUNCHERS)} would be right")
-    try:
-        made = cls.model_validate(said)
-    except ValidationError as error:
-        raise BenchError(f"launcher.{first_error(error)}") from None
-    if cls.needs and importlib.util.find_spec(cls.needs) is None:
-        wanted = f"pip install 'concept-bench[{cls.extra}]'"
-        raise BenchError(f"launcher={made.name}: no package {cls.needs} is installed; {wanted} would be right")
-    return made
+    return chosen("launcher", said, LAUNCHERS)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 CUSTOMIZING = ("subject", "style", "subject_style")  # kinds of concept that are learned
-ASKED = ("concept", "part", "alias", "compose", "words", "prefix", "inversion")  # where what was erased is asked for
+NAMED = ("concept", "part", "alias", "compose", "words", "prefix")  # where what was erased is asked for in words
+ASKED = (*NAMED, "inversion")
 KNOWN = 0.5  # the untouched model must draw what is asked in this share of pictures, or nothing can be lost
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench import hub, judges, paths
+from bench import hub, paths
 from bench.attacks.keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders, resolve
 from bench.concept import Concept
@@ -231,7 +231,7 @@ def _judge(spec: dict[str, str]) -> str:
         return ""
     folder = resolve(spec["path"])
     check_files(folder)
-    return fingerprint(folder) + judges.code(spec["kind"])
+    return fingerprint(folder)
 
 
 def _train_parts(
@@ -270,6 +270,8 @@ def _stages(
     score = {
         "code": code_of(
             "features.py",
+            "csd.py",
+            "detector.py",
             "pictures.py",
             "matching.py",
             "reader.py",

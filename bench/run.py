@@ -146,15 +146,16 @@ def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length:
 
 @functools.lru_cache(maxsize=1)  # and the loaded judges; `fingerprints` are those of their files
 def _judges(specs: str, fingerprints: str) -> dict[str, features.Judge]:
-    from bench import judges
+    from bench import features
 
-    return {slot: judges.build(spec) for slot, spec in json.loads(specs).items()}
+    return {slot: features.build(spec) for slot, spec in json.loads(specs).items()}
 
 
 def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     import pandas as pd
 
-    from bench import judges, score
+    from bench import score
+    from bench.features import FeatureCache
 
     specs: dict[str, dict[str, str]] = hub.encoders(plan.config["dataset"]["encoders"])
     prints = [fingerprint(resolve(s["path"])) for s in specs.values() if s["path"]]
@@ -163,7 +164,7 @@ def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     wanted = [m for m in metrics if any(m.serves(p.concept.scored_as) for p in probes)]
 
     def scored(folder: Path) -> None:
-        cache = judges.cache(store.root / "store" / "features.sqlite")
+        cache = FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
         own = [m for m in wanted if m.serves(plan.concept.scored_as)]
         tables = [score.score(probe, probes[0], encoders, wanted, cache) for probe in probes]

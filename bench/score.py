@@ -48,10 +48,11 @@ def score(
     grid, folders, concept = probe.grid, probe.folders, probe.concept
     lines: list[dict[str, Any]] = []
     single = [m for m in metrics if isinstance(m, Metric) and m.serves(concept.scored_as)]
+    banks = {slot: calibration(encoders[slot], probe, main, cache) for slot in dict.fromkeys(m.needs for m in single)}
     for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
-        for slot in dict.fromkeys(m.needs for m in single):
+        for slot, bank in banks.items():
             encoder = encoders[slot]
             wanted = [m for m in single if m.needs == slot and channel in m.channels]
             if not wanted:
@@ -65,7 +66,6 @@ def score(
                 if source != "surrogate" or asked[0].prompt.surrogate
             }
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
-            bank = calibration(encoder, probe, main, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():
                 whole = replace(features, prompts=prompts, seeds=seeds, bank=bank)

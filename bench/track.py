@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, PrivateAttr, ValidationError
+from pydantic import NonNegativeFloat, PositiveInt, PrivateAttr
 
-from bench.config import first_error
 from bench.errors import BenchError
+from bench.optional import Choice, chosen
 from bench.tracked import About, Table, finished, fronts
 
 
-class Tracker(BaseModel):
+class Tracker(Choice):
     """`conf/tracker`: where runs are logged. This one logs nothing.
 
     The verbs come in the order of the methods; `curves` any number of times. None is called by the process that
     trains (`bench.follow`), so each may raise, block or die.
-
-    Attributes:
-        needs: the package it takes.
-        extra: what installs that.
     """
 
-    model_config = ConfigDict(extra="forbid")
-    needs: ClassVar[str] = ""
-    extra: ClassVar[str] = ""
-    name: str
     folder: str = "runs/trackers"
     group: str | None = None
     pictures: PositiveInt = 4
@@ -103,17 +94,7 @@ def tracker(said: dict[str, Any]) -> Tracker:
     """
     from bench.trackers import TRACKERS
 
-    cls = TRACKERS.get(str(said.get("name")))
-    if cls is None:
-        raise BenchError(f"tracker.name={said.get('name')}: one of {', '.join(TRACKERS)} would be right")
-    try:
-        made = cls.model_validate(said)
-    except ValidationError as error:
-        raise BenchError(f"tracker.{first_error(error)}") from None
-    if cls.needs and importlib.util.find_spec(cls.needs) is None:
-        wanted = f"pip install 'concept-bench[{cls.extra}]'"
-        raise BenchError(f"tracker={made.name}: no package {cls.needs} is installed; {wanted} would be right")
-    return made
+    return chosen("tracker", said, TRACKERS)
 
 
 def track(words: list[str], sync: bool) -> int:

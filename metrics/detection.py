@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import ASKED, Features, metric
+from bench.metric import ASKED, NAMED, Features, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -47,3 +47,18 @@ def detected(features: Features) -> Array:
     its other names, `/compose` with a colour and an accessory beside it, the others by an attack (bench/attacks).
     """
     return _found(features)
+
+
+@metric(
+    "certainty",
+    title="certainty that it is there",
+    group="erasure",
+    better="lower",
+    needs="reader",
+    channels=NAMED,
+    plain="concept",
+    kinds=("erase",),
+)
+def certainty(features: Features) -> Array:
+    """Returns (n,) in [0, 1]: the reader's probability of what was erased, where `detected` only says yes or no."""
+    return features.column(0)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.metric import ASKED, KNOWN, Mean, derived
+from bench.metric import ASKED, KNOWN, NAMED, Mean, derived
 
 Array = np.ndarray[Any, Any]
-BLACK_BOX, WHITE_BOX = ("concept", "alias", "compose", "words"), ("prefix", "inversion")
+BLACK_BOX = ("concept", "alias", "compose", "words")
 TINY = 1e-3  # what a harmonic mean takes for nothing
 
 
@@ -58,12 +58,28 @@ def leakage(mean: Mean, channel: str) -> Array:
 
 
 @derived(
+    "soft_leakage",
+    title="leakage without a threshold",
+    group="erasure",
+    better="lower",
+    of=("certainty", "detected"),
+    channels=NAMED,
+    plain="concept",
+    kinds=("erase",),
+    gate=_there,
+)
+def soft_leakage(mean: Mean, channel: str) -> Array:
+    """Returns L of the reader's mean probabilities: no threshold decides which pictures count."""
+    return _leakage(mean, "certainty", channel)
+
+
+@derived(
     "disagreement",
     title="disagreement of detectors",
     group="erasure",
     better="lower",
     of=("detected", "resembles"),
-    channels=tuple(c for c in ASKED if c != "inversion"),
+    channels=NAMED,
     plain="concept",
     bounds=(0, float("inf")),
     kinds=("erase",),

@@ -12,7 +12,7 @@ from bench.derive import Means
 from bench.derive import derive as derive_from
 from bench.metric import Bank, Derived, Features
 from bench.stats import drawn_means, interval, widening, wilson
-from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, worst_leakage
+from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
 from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
 from metrics.novelty import alteration, copy_rate, diversity
 
@@ -67,6 +67,16 @@ def test_a_detector_wrong_for_all_alike_cancels_out() -> None:
     assert derive(leakage, erased(*wrong), "concept")[0] == pytest.approx(
         derive(leakage, erased(model, base, floor), "concept")[0]
     )
+
+
+def test_leakage_without_a_threshold_is_the_share_of_mean_probabilities() -> None:
+    sure = {"model": 0.45, "none": 0.8, "surrogate": 0.1}  # a threshold at one half would find no leakage at all
+    found = pd.concat([erased(0.0), table({("certainty", s, "concept"): v for s, v in sure.items()})])
+    assert derive(leakage, found, "concept")[0] == 0.0
+    assert derive(soft_leakage, found, "concept")[0] == pytest.approx(0.5)
+    assert "nothing to erase" in derive(
+        soft_leakage, pd.concat([erased(0.0, 0.3), found.iloc[len(erased(0)) :]]), "concept"
+    )  # type: ignore[operator]
 
 
 def test_what_the_untouched_model_does_not_draw_cannot_be_erased() -> None:

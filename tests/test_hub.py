@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from bench import hub, judges, paths
+from bench import features, hub, paths
 from bench.errors import BenchError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -110,9 +110,9 @@ def test_every_judge_loads_from_the_hubs_snapshots_without_a_network(root: Path,
     seen: dict[str, Any] = {}
     for path, spec in local.items():
         if spec["kind"] in seen:
-            judges.build(spec)  # the same files by another name
+            features.build(spec)  # the same files by another name
             continue
-        judge = judges.build(spec)
+        judge = features.build(spec)
         seen[spec["kind"]] = judge.pairs([image], ["a cat"]) if hasattr(judge, "pairs") else judge.images([image])
         assert np.isfinite(seen[spec["kind"]]).all(), path
     assert set(seen) == set(folders)
@@ -226,7 +226,7 @@ def test_csd_is_the_towers_projection_on_pixels_as_clip_reads_them(tmp_path: Pat
     from torchvision import transforms
 
     folder, tower = tiny_csd(tmp_path / "csd")
-    judge = judges.build({"kind": "csd", "name": "CSD", "path": str(folder)})
+    judge = features.build({"kind": "csd", "name": "CSD", "path": str(folder)})
     rng = np.random.default_rng(0)
     images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for h, w in ((50, 40), (33, 97), (32, 32))]
     from bench.csd import MEAN, STD
@@ -255,7 +255,7 @@ def test_weights_that_are_not_csds_are_named(tmp_path: Path, change: str) -> Non
     else:
         state["module.backbone.ln_post.weight"] = torch.zeros(3)
     save_file(state, folder / "model.safetensors")
-    judge = judges.build({"kind": "csd", "name": "CSD", "path": str(folder)})
+    judge = features.build({"kind": "csd", "name": "CSD", "path": str(folder)})
     with pytest.raises(BenchError, match="not CSD's weights") as caught:
         judge.images([Image.new("RGB", (32, 32))])
     assert "\n" not in str(caught.value)

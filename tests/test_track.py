@@ -313,7 +313,7 @@ def test_a_wrong_request_is_one_line(
     asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.track.importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     args, said = ASKED[asked]
     assert main(args) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -322,7 +322,7 @@ def test_a_wrong_request_is_one_line(
 
 
 def test_a_tracker_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.track.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BenchError, match=r"tracker=wandb: no package wandb .*concept-bench\[wandb\]"):
         tracker({"name": "wandb", "project": "p"})
     assert type(tracker({"name": "none"})) is Tracker
