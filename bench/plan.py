@@ -19,7 +19,7 @@ from bench.dataset import templates as templates_of
 from bench.errors import BenchError
 from bench.found import config_of, names
 from bench.grid import PromptGrid, asked_with, grid, surrogates
-from bench.names import code_of, libraries, source_hash
+from bench.names import DRAWS, TRAINS, code_of, libraries, source_hash
 from bench.store import key_of
 
 DTYPE = "float32"
@@ -239,7 +239,7 @@ def _train_parts(
 ) -> dict[str, Any]:
     """Returns what the key of a training is made of (DESIGN section 1)."""
     return {
-        "code": code_of("workbench.py", "loop.py", "adapter.py", "backbone"),
+        "code": code_of(*TRAINS),
         "libraries": libraries(),
         "method": fields,
         "target": target,
@@ -261,7 +261,7 @@ def _stages(
     sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
     prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
-    drawing = {"code": code_of("generate.py", "backbone"), "libraries": libraries()}
+    drawing = {"code": code_of(*DRAWS), "libraries": libraries()}
     base = drawing | {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
     generate = drawing | {"train": train, "sampler": sampler, "grid": prompts, "gate": config["gate"]}
     beneath = [t.beneath for t in trainings if t.beneath]

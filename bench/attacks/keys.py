@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.concept import Concept
 from bench.errors import BenchError
-from bench.names import code_of, libraries
+from bench.names import ATTACKS, code_of, libraries
 from bench.store import key_of
 
 TEMPLATES = "attack_templates"  # of the dataset
@@ -32,7 +32,7 @@ def attack_keys(
     keys = {}
     for name, budget in wanted.items():
         shared = {
-            "code": code_of("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py", "backbone"),
+            "code": code_of(*ATTACKS),
             "libraries": libraries(),
             "attack": name,
             "budget": budget,
