@@ -14,7 +14,6 @@ import numpy as np
 from bench.stats import DRAWS, widening
 
 Array = np.ndarray[Any, Any]
-FEW = 4  # columns of one pattern from which a product of matrices is the faster
 DECIMALS = 9  # a product of matrices may differ in its last bits from one machine to another
 
 
@@ -55,13 +54,17 @@ def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
         draws: bootstrap draws.
     """
     flat = np.where(measured, values, 0.0).reshape(len(values), -1)
-    if len(flat) < FEW:
-        picks = list(_picks(measured, draws))
-        return np.stack([sum((own.take(c) * share for c, share in picks), np.zeros(1)).sum(1) for own in flat], 1)
+    return _weights(measured.tobytes(), measured.shape, draws) @ flat.T
+
+
+@lru_cache(maxsize=32)  # the columns of a board share a few patterns of what is measured
+def _weights(pattern: bytes, shape: tuple[int, int], draws: int) -> Array:
+    """Returns how much each cell counts in each draw, (draws, concepts · seeds)."""
+    measured = np.frombuffer(pattern, dtype=bool).reshape(shape)
     weights, start = np.zeros(draws * measured.size), (np.arange(draws) * measured.size)[:, None]
     for cells, share in _picks(measured, draws):
         weights += np.bincount((start + cells).ravel(), share.ravel(), weights.size)
-    return weights.reshape(draws, -1) @ flat.T
+    return weights.reshape(draws, -1)
 
 
 def _picks(measured: Array, draws: int) -> Iterator[tuple[Array, Array]]:
