@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.analysis import Board
-from bench.errors import BenchError
 from bench.figures import LABELS, describe
 from bench.resample import Array
 from bench.show import ARROWS
+from bench.strips import UNTOUCHED, embedded
 from bench.tables import number, runs, smallest_p
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHARTS = "chart.umd.min.js"  # Chart.js as its project publishes it
-LARGEST = 200_000  # bytes of a method's picture
 
 
 def render(board: Board, pictures: Path) -> str:
@@ -27,7 +25,7 @@ def render(board: Board, pictures: Path) -> str:
 
     Args:
         board: what it says.
-        pictures: folder that may hold a `METHOD.webp` for each method.
+        pictures: folder that may hold a strip for each row (`bench.strips`).
 
     Raises:
         BenchError: a picture is no WebP, or too large to be part of a page.
@@ -57,8 +55,11 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
     groups = list(dict.fromkeys(c["group"] for c in columns))
     for column in columns:
         column["group_index"] = groups.index(column["group"])
+    order = [UNTOUCHED, *cells.methods, "references"]
+    shown = embedded(board.rows, pictures)
     methods = [
-        {"name": m, "runs": counts.get(m, ""), "picture": _picture(pictures, m), "note": _note(board, i),
+        {"name": m, "runs": counts.get(m, ""), "note": _note(board, i),
+         "picture": next((own[m] for own in shown.values() if m in own), ""),
          "fronts": [f.name for f in board.fronts if f.on[i]], "cells": [_cell(board, c, i) for c in columns]}
         for i, m in enumerate(cells.methods)
     ]  # fmt: skip
@@ -68,7 +69,7 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
                   ("training seeds", len(cells.seeds)),
                   ("protocol", ", ".join(sorted({r.protocol for r in board.rows})))],
         "concepts": cells.concepts, "columns": columns, "methods": methods,
-        "groups": groups,
+        "groups": groups, "strips": {c: [(m, own[m]) for m in order if m in own] for c, own in shown.items()},
         "anchors": [{"name": LABELS[a], "cells": [_plain(own.get(c["name"])) for c in columns]}
                     for a, own in board.anchors.items() if set(own) & set(board.columns)],
         "failed": [r for r in board.rows if r.status != "ok"], "floor": smallest_p(board),
@@ -140,14 +141,3 @@ def _front(board: Board, front: Any) -> dict[str, Any]:
         "hypervolume": f"{front.hypervolume:.3g}" if known else "",
         "reference": ", ".join(f"{v:z.3g}" for v in front.reference) if known else "",
     }  # fmt: skip
-
-
-def _picture(folder: Path, method: str) -> str:
-    """Returns a method's picture as part of the page; nothing where there is none."""
-    path = folder / f"{method}.webp"
-    if not re.fullmatch(r"[\w.-]+", method) or not path.is_file():
-        return ""
-    content = path.read_bytes()
-    if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) > LARGEST:
-        raise BenchError(f"{path}: a WebP of at most {LARGEST // 1000} kB would be right")
-    return "data:image/webp;base64," + base64.b64encode(content).decode()

@@ -50,7 +50,7 @@ def side(said: str, board: Path | None) -> Side:
         raise BenchError(f"{said}: no such run; a run's folder or row.json, or --board FOLDER with methods, is right")
     file = path / "row.json" if path.is_dir() else path
     if not file.is_file():
-        rows = [r for r in collect([path]) if r.status == "ok"]
+        rows = [r for r in collect([path]).values() if r.status == "ok"]
         if not rows:
             raise BenchError(f"{said}: no row.json that ended well under it; a folder of finished runs would be right")
         return Side(" and ".join(dict.fromkeys(r.method for r in rows)), rows)

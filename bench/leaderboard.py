@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from bench import board_page, figures, tables
+from bench import board_page, figures, strips, tables
 from bench.analysis import analyse, settings
 from bench.cells import finished
 from bench.config import NAME, by_hand
@@ -21,29 +21,55 @@ from bench.row import Row
 from bench.store import write_text
 
 log = logging.getLogger("bench")
+ZIP = ".zip"  # of a submission
 
 
-def collect(folders: Iterable[Path]) -> list[Row]:
-    """Reads every row under folders; of two of one method, concept and seed, the one finished later counts.
+def collect(given: Iterable[Path]) -> dict[Path, Row]:
+    """Reads every row and every submission under folders; of two of one method, concept and seed, the one finished
+    later counts.
 
     A run whose hyperparameters were set by hand is not its method's: it is left out, and so is one that means nothing.
+
+    Raises:
+        BenchError: a submission is not what it should be.
     """
-    found: dict[tuple[Any, ...], Row] = {}
-    for path in sorted(p for folder in folders for p in folder.rglob("row.json")):
-        try:
-            row = Row.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValueError:
-            log.warning("%s is not a row of this version; left out", path)
+    found: dict[tuple[Any, ...], tuple[Path, Row]] = {}
+    for path in sorted(p for g in given for p in _files(g)):
+        row = _submitted(path) if path.suffix == ZIP else _made(path)
+        if row is None:
             continue
-        if why := meaningless(row):
+        hand = _by_hand(row)
+        why = meaningless(row) or ("its hyperparameters were set by hand" if hand and path.suffix == ZIP else "")
+        if why:
             log.warning("%s: %s; left out", path, why)
-            continue
-        if _by_hand(row):
+        if why or hand:
             continue
         key = (board(row), row.protocol, row.method, row.concept, row.seed)
-        if key not in found or finished(row) >= finished(found[key]):
-            found[key] = row
-    return list(found.values())
+        if key not in found or finished(row) >= finished(found[key][1]):
+            found[key] = (path, row)
+    return dict(found.values())
+
+
+def _files(given: Path) -> list[Path]:
+    return [given] if given.suffix == ZIP else [*given.rglob("row.json"), *given.rglob(f"*{ZIP}")]
+
+
+def _made(path: Path) -> Row | None:
+    try:
+        return Row.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError:
+        log.warning("%s is not a row of this version; left out", path)
+        return None
+
+
+def _submitted(path: Path) -> Row:
+    """Returns the row of a submission that holds all it should, its values found again from its scores."""
+    from bench.submission import checked
+
+    found = checked(path)
+    if isinstance(found, list):
+        raise BenchError(found[0])
+    return found
 
 
 def _by_hand(row: Row) -> bool:
@@ -53,6 +79,14 @@ def _by_hand(row: Row) -> bool:
 def board(row: Row) -> str:
     """Returns the board a row belongs to."""
     return f"{row.dataset}-{row.model}-{row.kind}"
+
+
+def enter(out: Path, made: Mapping[Path, Row]) -> list[Path]:
+    """Adds rows, by the files they are from, and strips of their pictures. Returns the boards' folders."""
+    for path, row in made.items():
+        if row.protocol in settings()["protocols"]:
+            strips.keep(path, row, out / board(row))
+    return update(out, list(made.values()))
 
 
 def update(out: Path, rows: Sequence[Row]) -> list[Path]:

@@ -102,7 +102,7 @@ def _rows(folder: Path) -> list[Row]:
     from bench.claims_page import stored
     from bench.leaderboard import collect
 
-    rows = [*collect([folder]), *stored(folder)] if folder.is_dir() else []
+    rows = [*collect([folder]).values(), *stored(folder)] if folder.is_dir() else []
     if not rows:
         raise BenchError(f"--rows {folder}: no rows; a folder of runs, or leaderboards, would be right")
     return rows

@@ -211,7 +211,7 @@ def fronts(folders: Iterable[Path]) -> Iterator[Fronts]:
     from bench.leaderboard import collect
 
     boards: dict[str, list[Row]] = {}
-    for row in collect(folders):
+    for row in collect(folders).values():
         if row.protocol in settings()["protocols"]:
             boards.setdefault(board_of(row), []).append(row)
     for name, rows in sorted(boards.items()):

@@ -137,21 +137,23 @@ def rerun(args: list[str]) -> int:
 def leaderboard(args: list[str]) -> int:
     """Adds finished runs to the boards and renders every board again from its rows."""
     parser = argparse.ArgumentParser("python -m bench leaderboard", description=leaderboard.__doc__)
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs whose rows are added; none only renders")
+    parser.add_argument(
+        "runs", nargs="*", type=Path, help="folders of runs, and submissions, that are added; none only renders"
+    )
     parser.add_argument("--out", type=Path, default=Path("leaderboards"), help="folder of the boards")
     options = parser.parse_args(args)
     import gc
     import sys
 
     from bench.claims_page import write
-    from bench.leaderboard import collect, update
+    from bench.leaderboard import collect, enter
 
     gc.disable()  # rows hold no cycles; with thousands of them the collector would take most of the time
 
-    missing = [p for p in options.runs if not p.is_dir()]
+    missing = [p for p in options.runs if not (p.is_dir() or (p.suffix == ".zip" and p.is_file()))]
     if missing:
-        raise BenchError(f"{missing[0]}: no such folder; one with runs in it would be right")
-    for folder in update(options.out, collect(options.runs)):
+        raise BenchError(f"{missing[0]}: no such folder; one with runs in it, or a submission, would be right")
+    for folder in enter(options.out, collect(options.runs)):
         sys.stdout.write(f"{folder / 'README.md'}, index.html\n")
     for page in write(options.out):
         sys.stdout.write(f"{page}\n")

@@ -13,7 +13,7 @@ import pytest
 from browser import CHROMIUM, Browser, browser
 from PIL import Image
 
-from bench import board_page
+from bench import board_page, strips
 from bench.analysis import analyse
 from bench.errors import BenchError
 from bench.row import Row, Value
@@ -48,7 +48,8 @@ def rows() -> list[Row]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     (folder / "pictures").mkdir()
-    Image.new("RGB", (192, 64), (90, 140, 60)).save(folder / "pictures" / "bold.webp")
+    Image.new("RGB", (192, 64), (90, 140, 60)).save(folder / "pictures" / "bold-cat-seed0.webp")
+    Image.new("RGB", (192, 64), (90, 90, 160)).save(folder / "pictures" / "plain-cow-seed1.webp")
     (folder / "index.html").write_text(board_page.render(analyse(rows()), folder / "pictures"), encoding="utf-8")
     return folder / "index.html"
 
@@ -69,7 +70,7 @@ def test_what_a_row_says_is_text(page: Path) -> None:
     assert sum(tag == "script" for tag, _ in reader.tags) == 3  # the data, the library and the page's own
     assert [a for tag, a in reader.tags if any(name.startswith("on") for name in a)] == []
     sources = [a.get("src") for tag, a in reader.tags if tag in ("img", "script", "link") and a.get("src")]
-    assert [s[:23] for s in sources] == ["data:image/webp;base64,"]
+    assert [s[:23] for s in sources] == ["data:image/webp;base64,"] * 4  # beside the method's name, and by concept
     assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,"]
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
     assert EVIL in {p["method"] for p in data["fronts"][0]["points"]}
@@ -91,11 +92,11 @@ def test_a_page_is_light(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"<svg onload=alert(1)>", b"<svg\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBP" + bytes(board_page.LARGEST)]
+    "content", [b"<svg onload=alert(1)>", b"<svg\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBP" + bytes(strips.LARGEST)]
 )
 def test_a_picture_is_a_small_webp(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "bold.webp").write_bytes(content)
-    with pytest.raises(BenchError, match=r"bold\.webp: a WebP of at most"):
+    (tmp_path / "bold-cat-seed0.webp").write_bytes(content)
+    with pytest.raises(BenchError, match=r"bold-cat-seed0\.webp: a WebP of at most"):
         board_page.render(analyse(rows()), tmp_path)
 
 

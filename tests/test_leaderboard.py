@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from bench import board_page, figures, tables
 from bench.analysis import analyse
 from bench.errors import BenchError
-from bench.leaderboard import board, collect, read, update
+from bench.leaderboard import board, collect, enter, read, update
 from bench.row import Row, Value
 
 
@@ -96,12 +97,30 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     (tmp_path / "runs" / "four").mkdir()
     (tmp_path / "runs" / "four" / "row.json").write_text("{}")
     rows = collect([tmp_path / "runs"])
-    folders = update(tmp_path / "boards", rows)
+    folders = enter(tmp_path / "boards", rows)
     assert [f.name for f in folders] == ["d-m-subject"]
     (row,) = read(folders[0])
     assert row.measured["dino"].value == 0.7
     assert update(tmp_path / "boards", []) == folders  # rendering alone keeps what is there
     assert board(row) == "d-m-subject"
+
+
+def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    drawn = runs / "store" / "generate" / "k"
+    drawn.mkdir(parents=True)
+    for prompt, grey in (("concept-00", 40), ("concept-02", 120), ("unrelated-00", 200)):
+        for seed in (0, 1):
+            Image.new("L", (48, 48), grey + seed).save(drawn / f"{prompt}-{seed}.png")
+    _write(runs / "purecc", make(fingerprints={"generate": "k"}), "one")
+    _write(runs / "other", make("other", fingerprints={"generate": "gone"}), "one")
+    (folder,) = enter(tmp_path / "boards", collect([runs]))
+    (path,) = (folder / "pictures").iterdir()
+    assert path.name == "purecc-cat-seed0.webp"
+    with Image.open(path) as strip:
+        assert strip.size == (3 * 64, 64)
+        greys = [strip.convert("L").getpixel((64 * k + 32, 32)) for k in range(3)]
+    assert greys == pytest.approx([40, 120, 200], abs=3)  # the first seeds, in the order of channels
 
 
 def test_a_row_counts_once_and_of_the_last_protocol() -> None:

@@ -85,7 +85,7 @@ def test_such_a_row_enters_no_leaderboard(
     for name, one in {"honest": honest, "hidden": hidden, "trained": trained}.items():
         (tmp_path / name / "runs").mkdir(parents=True)
         (tmp_path / name / "runs" / "row.json").write_text(one.model_dump_json())
-    assert collect([tmp_path / "honest"]) == collect([tmp_path / "hidden"]) == []
+    assert collect([tmp_path / "honest"]) == collect([tmp_path / "hidden"]) == {}
     assert caplog.text.count(RANDOM) == 2
     assert len(collect([tmp_path / "trained"])) == 1  # the flag alone keeps a row out
     (board,) = update(tmp_path / "boards", [trained])

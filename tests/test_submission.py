@@ -96,6 +96,25 @@ def test_a_good_one_passes_and_is_counted(good: Files, tmp_path: Path, capsys: p
         assert capsys.readouterr().out == "1 row, nothing wrong\n"
 
 
+def test_a_good_one_enters_a_board_and_a_bad_one_none(
+    good: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A board is rendered as well by who holds only the file: its own row, by the scores in it."""
+    path, out = _zip(tmp_path / "a.zip", good), tmp_path / "boards"
+    assert main(["leaderboard", str(path), "--out", str(out)]) == 0
+    (row,) = out.glob("stickers-sticker-flow-subject/rows/*.json")
+    assert Row.model_validate_json(row.read_text()) == Row.model_validate_json(good[ROW])
+    capsys.readouterr()
+    row.unlink()
+    forged = dict(good)
+    _set(ROW, "measured>dino>value", 0.99)(forged)
+    _zip(tmp_path / "b.zip", forged)
+    assert main(["leaderboard", str(tmp_path), "--out", str(out)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "b.zip: " in said and "dino" in said
+    assert not list(out.glob("*/rows/*.json"))  # the good one beside it waits for the bad one to be taken away
+
+
 # --- what is wrong with the files in it ----------------------------------------------------------
 
 
