@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-import yaml
-
-from bench import paths
+from bench.boards import settings
 from bench.cells import Cells, gather, once
 from bench.paired import Differences, against
 from bench.pareto import Front, front
@@ -58,12 +54,6 @@ def _bounds(column: str) -> tuple[float | None, float | None]:
     return ranges().get(column.partition("/")[0], (0, None) if column in settings()["costs"] else (None, None))
 
 
-@cache
-def settings() -> dict[str, Any]:
-    """Returns `conf/leaderboard.yaml`: which protocols count, and the columns and fronts of each task."""
-    return yaml.safe_load((paths.shipped("conf") / "leaderboard.yaml").read_text(encoding="utf-8"))
-
-
 def analyse(rows: Sequence[Row]) -> Board:
     """Returns what is to be said of a board's rows.
 
@@ -71,7 +61,7 @@ def analyse(rows: Sequence[Row]) -> Board:
         rows: of one board, at least one.
     """
     config, kind = settings(), rows[0].kind
-    counted = once(rows, config["protocols"])
+    counted = once(rows)
     cells = gather(counted, config["columns"].get(kind, []), list(config["costs"]))
     columns = [c for c in cells.values if c not in config["costs"]]
     baseline = config["baseline"].get(kind)

@@ -50,20 +50,12 @@ def oriented(values: Array, better: str) -> Array:
     return values if better == "higher" else -values if better == "lower" else -np.abs(values)
 
 
-def once(rows: Iterable[Row], protocols: Sequence[str]) -> list[Row]:
-    """Returns one row a method, concept and seed: of the last protocol, then finished last.
-
-    A row that is there twice, or under two protocols, so counts once.
-    """
+def once(rows: Iterable[Row]) -> list[Row]:
+    """Returns one row a method, concept and seed, the one finished last: a row that is there twice counts once."""
     found: dict[tuple[str, str, int], Row] = {}
-
-    def rank(row: Row) -> tuple[int, str, str]:
-        at = protocols.index(row.protocol) if row.protocol in protocols else -1
-        return at, finished(row), row.status
-
     for row in rows:
         key = (row.method, row.concept, row.seed)
-        if key not in found or rank(row) >= rank(found[key]):
+        if key not in found or (finished(row), row.status) >= (finished(found[key]), found[key].status):
             found[key] = row
     return list(found.values())
 

@@ -66,7 +66,7 @@ def _of_board(method: str, board: Path) -> Side:
     rows = board_rows(board)
     if not rows:
         raise BenchError(f"--board {board}: no rows; a folder of leaderboards/ would be right")
-    own = [r for r in once(rows, []) if r.method == method and r.status == "ok"]
+    own = [r for r in once(rows) if r.method == method and r.status == "ok"]
     if not own:
         known = ", ".join(sorted({r.method for r in rows}))
         raise BenchError(f"{method}: no such method on {board}; one of {known} would be right")

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench import board_page, figures, strips, tables
-from bench.analysis import analyse, settings
+from bench.analysis import analyse
+from bench.boards import board_of, name_of, stands
 from bench.cells import finished
 from bench.config import NAME, by_hand
 from bench.errors import BenchError
@@ -44,7 +45,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
             log.warning("%s: %s; left out", path, why)
         if why or hand:
             continue
-        key = (board(row), row.protocol, row.method, row.concept, row.seed)
+        key = (board_of(row), row.protocol, row.method, row.concept, row.seed)
         if key not in found or finished(row) >= finished(found[key][1]):
             found[key] = (path, row)
     return dict(found.values())
@@ -76,16 +77,11 @@ def _by_hand(row: Row) -> bool:
     return bool(by_hand(shlex.split(str(row.provenance.get("command", "")))))
 
 
-def board(row: Row) -> str:
-    """Returns the board a row belongs to."""
-    return f"{row.dataset}-{row.model}-{row.kind}"
-
-
 def enter(out: Path, made: Mapping[Path, Row]) -> list[Path]:
     """Adds rows, by the files they are from, and strips of their pictures. Returns the boards' folders."""
     for path, row in made.items():
-        if row.protocol in settings()["protocols"]:
-            strips.keep(path, row, out / board(row))
+        if stands(row):
+            strips.keep(path, row, out / board_of(row))
     return update(out, list(made.values()))
 
 
@@ -95,10 +91,7 @@ def update(out: Path, rows: Sequence[Row]) -> list[Path]:
     Raises:
         BenchError: a row's names cannot be those of a file.
     """
-    allowed = settings()["protocols"]
-    new = {
-        (board(r), f"{r.method}-{r.concept}-seed{r.seed}-{r.protocol}.json"): r for r in rows if r.protocol in allowed
-    }
+    new = {(board_of(r), name_of(r)): r for r in rows if stands(r)}
     if wrong := [name for names in new for name in names if not re.match(NAME, name)]:
         raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
     for (folder_name, name), row in new.items():

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from bench import paths
+from bench.boards import board_of, name_of
 from bench.config import by_hand
 from bench.meaning import meaningless
 from bench.row import Row, Value
@@ -135,18 +136,13 @@ def words(provenance: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def name_of(row: Row) -> str:
-    """Returns what a row's file is called on its board."""
-    return f"{row.method}-{row.concept}-seed{row.seed}-{row.protocol}.json"
-
-
 def misplaced(path: Path, row: Row) -> Iterator[str]:
     """Yields what is wrong with where a row of a board lies: its file's name, its board, and whose row it is."""
     if path.name != name_of(row):
         yield f"the file's name: {shown(name_of(row))} would be right, as its fields say"
-    board, folder = f"{row.dataset}-{row.model}-{row.kind}", path.absolute().parent
+    board, folder = board_of(row), path.absolute().parent
     if folder.name == "rows" and folder.parent.name != board:
-        yield f"dataset, model and kind: they are of the board {shown(board)}, not {shown(folder.parent.name)}"
+        yield f"dataset, model, kind, protocol: they are of the board {shown(board)}, not {shown(folder.parent.name)}"
     if why := meaningless(row):
         yield f"provenance.command: {why}; no board takes it"
     hand = by_hand(words(row.provenance))

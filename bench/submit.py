@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.boards import name_of
 from bench.errors import BenchError
 from bench.recompute import COLUMNS
 from bench.row import Row
-from bench.row_checks import name_of
 from bench.row_file import read
 from bench.store import DONE, Store
 from bench.submission import ADAPTER, FORMAT, INDEX, LIMITS, PICTURES, ROW, SCORES, SHEET, SUFFIX, checked

@@ -206,13 +206,13 @@ class Fronts:
 
 def fronts(folders: Iterable[Path]) -> Iterator[Fronts]:
     """Yields the boards that finished runs make and that have fronts, as `leaderboard` would render them."""
-    from bench.analysis import analyse, settings
-    from bench.leaderboard import board as board_of
+    from bench.analysis import analyse
+    from bench.boards import board_of, stands
     from bench.leaderboard import collect
 
     boards: dict[str, list[Row]] = {}
     for row in collect(folders).values():
-        if row.protocol in settings()["protocols"]:
+        if stands(row):
             boards.setdefault(board_of(row), []).append(row)
     for name, rows in sorted(boards.items()):
         board = analyse(rows)

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from bench import board_page, figures, tables
 from bench.analysis import analyse
+from bench.boards import board_of
 from bench.errors import BenchError
-from bench.leaderboard import board, collect, enter, read, update
+from bench.leaderboard import collect, enter, read, update
 from bench.row import Row, Value
 
 
@@ -102,7 +103,8 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     (row,) = read(folders[0])
     assert row.measured["dino"].value == 0.7
     assert update(tmp_path / "boards", []) == folders  # rendering alone keeps what is there
-    assert board(row) == "d-m-subject"
+    assert board_of(row) == "d-m-subject"
+    assert board_of(make(protocol="full")) == "d-m-subject-full"
 
 
 def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
@@ -123,8 +125,9 @@ def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
     assert greys == pytest.approx([40, 120, 200], abs=3)  # the first seeds, in the order of channels
 
 
-def test_a_row_counts_once_and_of_the_last_protocol() -> None:
-    rows = [make(dino=0.2), make(dino=0.2), make("other", dino=0.3), make(dino=0.6, protocol="full")]
+def test_a_row_counts_once_and_as_it_finished_last() -> None:
+    later = {"finished": "2026-11-22T11:00:00+0000"}
+    rows = [make(dino=0.2), make(dino=0.6, provenance=later), make("other", dino=0.3), make(dino=0.2)]
     found = analyse(rows)
     assert len(found.rows) == 2
     assert found.cells.methods == ["purecc", "other"]

@@ -1,0 +1,33 @@
+"""Where a row stands: the board it belongs to and what its file is called there. No torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from bench import paths
+from bench.row import Row
+
+
+@cache
+def settings() -> dict[str, Any]:
+    """Returns `conf/leaderboard.yaml`: which protocols have boards, and the columns and fronts of each task."""
+    return yaml.safe_load((paths.shipped("conf") / "leaderboard.yaml").read_text(encoding="utf-8"))
+
+
+def board_of(row: Row) -> str:
+    """Returns the board a row belongs to; what one protocol asks is not held against what another does."""
+    plain = f"{row.dataset}-{row.model}-{row.kind}"
+    return plain if row.protocol == settings()["protocol"] else f"{plain}-{row.protocol}"
+
+
+def stands(row: Row) -> bool:
+    """Returns whether a board takes rows of its protocol."""
+    return row.protocol not in settings()["left_out"]
+
+
+def name_of(row: Row) -> str:
+    """Returns what a row's file is called on its board."""
+    return f"{row.method}-{row.concept}-seed{row.seed}-{row.protocol}.json"
