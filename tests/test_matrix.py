@@ -45,7 +45,7 @@ NETWORKS = {
     "sdxl": Network(tiny.sdxl_folder, "epsilon"),
     "sdxl-v": Network(lambda p: tiny.sdxl_folder(p, "v_prediction"), "v"),
     "sd35": Network(lambda p: tiny.flow_folder(p, t5=True), "flow", given=T5),
-    "flux": Network(tiny.flux_folder, "flow", given=(*T5, "model.resolution=64")),
+    "flux": Network(tiny.flux_folder, "flow", given=(*T5, "++model.resolution=64")),
 }
 
 

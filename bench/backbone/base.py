@@ -137,7 +137,9 @@ class Backbone(ABC):
 
     def set_timesteps(self, scheduler: Any, steps: int) -> None:
         """Sets a scheduler of the pipeline's to a number of sampling steps, as the stock pipeline does."""
-        scheduler.set_timesteps(steps)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="__array__ implementation")  # Euler's, of a tensor to NumPy
+            scheduler.set_timesteps(steps)
 
     @property
     def device(self) -> torch.device:
