@@ -43,6 +43,7 @@ class ModelConfig(_Strict):
     guidance_scale: NonNegativeFloat
     batch_size: PositiveInt
     random: bool = False
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class EncoderConfig(_Strict):
