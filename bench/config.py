@@ -28,6 +28,7 @@ class _Strict(BaseModel):
 class ModelConfig(_Strict):
     """`conf/model`: a diffusers folder, a LoRA that is made part of it, and how it is sampled.
 
+    `resolution` is its pictures' side in pixels, 0 its own square; `licence` is what its authors allow, for people.
     `random` says that its weights were never trained: such a run checks code, and no board takes its row.
     """
 
@@ -36,10 +37,13 @@ class ModelConfig(_Strict):
     path: str
     lora: str | None = None
     max_sequence_length: NonNegativeInt = 0
+    resolution: NonNegativeInt = 0
+    licence: str = ""
     steps: PositiveInt
     guidance_scale: NonNegativeFloat
     batch_size: PositiveInt
     random: bool = False
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class EncoderConfig(_Strict):

@@ -106,9 +106,7 @@ class Case:
 
     def prediction(self, adapter: Adapter | None = None) -> Tensor:
         """Returns what the network predicts of noise, asked for the concept, with an adapter or without."""
-        config = self.backbone.denoiser.config
-        shape = (1, config.in_channels, config.sample_size, config.sample_size)
-        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        x = torch.randn((1, *self.backbone.latent_shape), generator=torch.Generator().manual_seed(0))
         try:
             names = adapter.put(self.backbone, "check") if adapter else []
             with self.backbone.using(names), torch.no_grad():

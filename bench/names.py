@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench import pipelines
 from bench.errors import BenchError
 
 
@@ -55,13 +56,17 @@ def source_file(target: str, field: str) -> Path:
 
 
 def source_hash(target: str, field: str) -> str:
-    """Returns a hash of that file: a changed method or metric is another one."""
-    return hashlib.sha256(source_file(target, field).read_bytes()).hexdigest()
+    """Returns a hash of that file: a changed method or metric is another one, unless it was shown to be the same."""
+    own = hashlib.sha256(source_file(target, field).read_bytes()).hexdigest()
+    return _same_as().get(own, own)
 
 
-DRAWS = ("generate.py", "backbone")  # what pictures depend on
-TRAINS = ("workbench.py", "loop.py", "adapter.py", "backbone")
-ATTACKS = ("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py", "backbone")
+# What pictures, trainings and attacks depend on, beside the backbone's own files.
+CODE = {
+    "draws": ("generate.py",),
+    "trains": ("workbench.py", "loop.py", "adapter.py"),
+    "attacks": ("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py"),
+}
 
 
 def code_of(*parts: str) -> str:
@@ -79,9 +84,14 @@ def code_of(*parts: str) -> str:
     return _same_as().get(own, own)
 
 
+def code_for(stage: str, pipeline: str) -> str:
+    """Returns the hash of the files that a stage on a pipeline class depends on."""
+    return code_of(*CODE[stage], *pipelines.code(pipeline))
+
+
 def codes() -> dict[str, str]:
-    """Returns the hash of each list of files that a key is made of."""
-    return {"draws": code_of(*DRAWS), "trains": code_of(*TRAINS), "attacks": code_of(*ATTACKS)}
+    """Returns the hash of each list of files that a key is made of, by stage and pipeline class."""
+    return {f"{stage}/{name}": code_for(stage, name) for stage in CODE for name in pipelines.CLASSES}
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import lora_file
+from bench import hub, lora_file
 from bench.config import NAME
 from bench.errors import BenchError
 from bench.found import names
@@ -93,6 +93,7 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
         return 0
     if options.lora:
         said: dict[str, Any] = {"weight": options.weight, "trigger": options.trigger}
+        config |= {"model": hub.model(config["model"])}
         plan = lora_file.taken_in(config, options.lora, name=name, **said)
     else:
         plan = taken_in(make(config, method), options.images, name)

@@ -19,7 +19,8 @@ from bench.dataset import templates as templates_of
 from bench.errors import BenchError
 from bench.found import config_of, names
 from bench.grid import PromptGrid, asked_with, grid, surrogates
-from bench.names import DRAWS, TRAINS, code_of, libraries, source_hash
+from bench.names import code_for, code_of, libraries, source_hash
+from bench.pipelines import check_family, class_of, sampler, square
 from bench.store import key_of
 
 DTYPE = "float32"
@@ -117,6 +118,8 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     name, target, fields, tuned = _method(config, method, config["method"])
     model_folder, lora = model_folders(hub.model(config["model"]))
     check_files(model_folder)
+    check_family(config["model"]["family"], model_folder)
+    config = config | {"_pipeline": class_of(model_folder)}
     about = config["dataset"]
     dataset, how = dataset_folder(about["path"], about["name"]), fetched(about["name"])
     pictures = Path(about["pictures"]) if about["pictures"] else None
@@ -239,13 +242,14 @@ def _train_parts(
 ) -> dict[str, Any]:
     """Returns what the key of a training is made of (DESIGN section 1)."""
     return {
-        "code": code_of(*TRAINS),
+        "code": code_for("trains", config["_pipeline"]),
         "libraries": libraries(),
         "method": fields,
         "target": target,
         "source": source_hash(target, "method._target_"),
         "model": weights,
         "max_sequence_length": config["model"]["max_sequence_length"],
+        **square(config["model"]),
         "concept": concept.fingerprint(),
         "seed": config["seed"],
         "dtype": DTYPE,
@@ -258,12 +262,12 @@ def _stages(
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Returns what the keys of the later stages are made of."""
     model = config["model"]
-    sampler = {k: model[k] for k in ("steps", "guidance_scale", "max_sequence_length")}
+    drawn = sampler(model)
     prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
-    drawing = {"code": code_of(*DRAWS), "libraries": libraries()}
-    base = drawing | {"model": weights, "sampler": sampler, "grid": plain, "dtype": DTYPE}
-    generate = drawing | {"train": train, "sampler": sampler, "grid": prompts, "gate": config["gate"]}
+    drawing = {"code": code_for("draws", config["_pipeline"]), "libraries": libraries()}
+    base = drawing | {"model": weights, "sampler": drawn, "grid": plain, "dtype": DTYPE}
+    generate = drawing | {"train": train, "sampler": drawn, "grid": prompts, "gate": config["gate"]}
     beneath = [t.beneath for t in trainings if t.beneath]
     encoders = {slot: _judge(e) for slot, e in hub.encoders(config["dataset"]["encoders"]).items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}

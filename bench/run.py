@@ -133,15 +133,17 @@ def _load_backbone(plan: Plan) -> Backbone:
     model = plan.config["model"]
     folder, lora = plan.model_folder, plan.model_lora
     weights = fingerprint(folder) + (fingerprint(lora) if lora else "")
-    return _resident(model["family"], folder, lora, model["max_sequence_length"], weights)
+    return _resident(model["family"], folder, lora, model["max_sequence_length"], model["resolution"], weights)
 
 
 @functools.lru_cache(maxsize=1)  # the jobs of a sweep share one loaded model
-def _resident(family: str, folder: Path, lora: Path | None, max_sequence_length: int, weights: str) -> Backbone:
+def _resident(
+    family: str, folder: Path, lora: Path | None, max_sequence_length: int, resolution: int, weights: str
+) -> Backbone:
     from bench import backbone
 
     log.info("loading %s", folder)
-    return backbone.load(family, folder, max_sequence_length, lora)
+    return backbone.load(family, folder, max_sequence_length, lora, resolution)
 
 
 @functools.lru_cache(maxsize=1)  # and the loaded judges; `fingerprints` are those of their files

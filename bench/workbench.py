@@ -76,10 +76,11 @@ class Workbench:
             name: what the change goes by.
             kind: which modules' weights.
             still_first: no gradient through the first position they read, the start of the text
-                (Custom Diffusion and ClassDiffusion train their keys and values so).
+                (Custom Diffusion and ClassDiffusion train their keys and values so); a T5's text has no such start.
         """
         paths = {f"{m}.weight": None for m in self.backbone.modules(kind)}
-        return self._counted(self.backbone.deltas.add(name, dict(paths), trainable=True, still_first=still_first))
+        still = still_first and self.backbone.begins
+        return self._counted(self.backbone.deltas.add(name, dict(paths), trainable=True, still_first=still))
 
     def _counted(self, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
         self._log.cost["parameters"] += sum(p.numel() for p in parameters)
@@ -176,20 +177,19 @@ class Workbench:
 
     def imagine(self, prompts: Sequence[str], stage: str = "prior") -> Tensor:
         """Returns what the untouched model makes of prompts: clean latents (n, C, h, w), its own sampler."""
-        from bench.backbone.sample import Guided, classifier_free, denoise, scheduler_of, start
+        from bench.backbone.sample import Guided, branches, denoise, scheduler_of, start
         from bench.progress import track
 
         steps, scale, size = self.model["steps"], self.model["guidance_scale"], self.model["batch_size"]
-        parts = []
+        parts, ways = [], branches(self.backbone, scale)
         for i in track(range(0, len(prompts), size), f"{stage} pictures", -(-len(prompts) // size)):
             some = list(prompts[i : i + size])
             seeds = [self.seed_of(stage, i + k) for k in range(len(some))]
             with self.backbone.using([]), torch.no_grad():
-                guided = Guided(self.backbone, classifier_free(scale), some, some)
-                parts.append(
-                    denoise(self.backbone, start(self.backbone, seeds), guided, scheduler_of(self.backbone, steps))
-                )
-            self._count(2 * steps * len(some))
+                guided, scheduler = Guided(self.backbone, ways, some, some), scheduler_of(self.backbone, steps)
+                x = start(self.backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0)
+                parts.append(denoise(self.backbone, x, guided, scheduler))
+            self._count(len(ways) * steps * len(some))
         return torch.cat(parts)
 
     def prior(self, step: int, size: int, count: int) -> Batch:
@@ -207,18 +207,18 @@ class Workbench:
 
         The published loops of SPM and ESD evaluate them some 40 steps of 1000 off (SPM_ERASURE 1.3).
         """
-        from bench.backbone.sample import Guided, classifier_free, denoise, scheduler_of
+        from bench.backbone.sample import Guided, branches, denoise, scaled, scheduler_of
 
         generator = self.generator(stage, step)
         scheduler = scheduler_of(self.backbone, steps)
         stop = int(torch.randint(1, steps, (1,), generator=generator))
-        config = self.backbone.denoiser.config
-        shape = (size, config.in_channels, config.sample_size, config.sample_size)
-        x = torch.randn(shape, generator=generator)
+        x = torch.randn((size, *self.backbone.latent_shape), generator=generator)
+        x = x * getattr(scheduler, "init_noise_sigma", 1.0)
+        ways = branches(self.backbone, guidance_scale)
         with self.backbone.using(using), torch.no_grad():
-            guided = Guided(self.backbone, classifier_free(guidance_scale), [prompt] * size, [prompt] * size)
-            x_t = denoise(self.backbone, x, guided, scheduler, stop)
-        self._count(2 * stop * size)
+            guided = Guided(self.backbone, ways, [prompt] * size, [prompt] * size)
+            x_t = scaled(scheduler, denoise(self.backbone, x, guided, scheduler, stop), scheduler.timesteps[stop])
+        self._count(len(ways) * stop * size)
         t = torch.full((size,), float(scheduler.timesteps[stop]) / 1000)
         return Batch(x_t, t, torch.zeros_like(x_t), [prompt] * size, [prompt] * size, step=step)
 

@@ -80,9 +80,13 @@ class ClassDiffusion:
 
     @staticmethod
     def _without_position(workbench: Workbench, phrase: str, index: int, slot: int) -> Tensor:
-        """Returns a tower's state at the placeholder, the placeholder's own position embedding left out."""
+        """Returns a tower's state at the placeholder, the placeholder's own position embedding left out.
+
+        A T5 adds none to its words: there the state is as it is.
+        """
         prompts, word = workbench.backbone.prompts, workbench.backbone.tokens["word"]
-        positions = next(m for n, m in prompts.encoders[index].named_modules() if n.endswith("position_embedding"))
-        rows: list[Any] = [row - positions.weight[slot] if i == index else row for i, row in enumerate(word.rows)]
+        named = prompts.encoders[index].named_modules()
+        added = next((m.weight[slot] for n, m in named if n.endswith("position_embedding")), torch.zeros(()))
+        rows: list[Any] = [row - added if i == index else row for i, row in enumerate(word.rows)]
         bare = replace(word, rows=rows)
         return prompts.states([phrase], [bare], [bare])[index][1][0, slot]

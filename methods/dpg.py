@@ -93,8 +93,8 @@ class DPG:
 
     def train(self, workbench: Workbench, concept: Concept) -> Adapter:
         """Alternates one step of the policy and one of the critic (Alg. 1)."""
-        config = workbench.backbone.denoiser.config
-        self._critic = Critic(config.in_channels, config.sample_size, workbench.generator("critic", 0))
+        channels, side, _ = workbench.backbone.latent_shape
+        self._critic = Critic(channels, side, workbench.generator("critic", 0))
         self._optimizer = torch.optim.SGD(self._critic.parameters(), lr=self.critic_lr)
         self._silent = 0
         self._seen: tuple[Tensor, Tensor] | None = None

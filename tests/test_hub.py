@@ -279,3 +279,67 @@ def test_a_run_without_its_models_is_one_line_and_writes_nothing(
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and [s for s in says if s not in error] == []
     assert not (tmp_path / "runs").exists()
+
+
+def _published(root: Path) -> dict[str, dict[str, Any]]:
+    """Every model of conf/model that is named by the hub."""
+    said = {p.stem: yaml.safe_load(p.read_text(encoding="utf-8")) for p in (root / "conf" / "model").glob("*.yaml")}
+    return {name: config for name, config in said.items() if config["path"].startswith(hub.PREFIX)}
+
+
+def _tiny(name: str, folder: Path) -> Path:
+    """A random pipeline of the class that a model of conf/model is of."""
+    from tests import tiny
+
+    made = {"sd15": tiny.unet_folder, "sd21": lambda f: tiny.unet_folder(f, "v_prediction"), "sdxl": tiny.sdxl_folder,
+            "sd35-medium": lambda f: tiny.flow_folder(f, t5=True), "flux-dev": tiny.flux_folder}  # fmt: skip
+    return made[name](folder)
+
+
+@pytest.mark.parametrize("name", ["sd15", "sd21", "sdxl", "sd35-medium", "flux-dev"])
+def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
+    root: Path, cache: Path, tmp_path: Path, name: str
+) -> None:
+    from bench.compose import compose
+    from bench.plan import make
+    from bench.run import _load_backbone
+
+    published = _published(root)
+    assert name in published
+    assert len(published) == 5  # none is left out of this test
+    asked = ["+method=none", f"model={name}"]
+    with pytest.raises(BenchError) as caught:
+        make(*compose(asked))
+    said = str(caught.value)
+    assert "\n" not in said
+    repository, _, revision = published[name]["path"].removeprefix("hf:").partition("@")
+    assert f"hf download {repository} --revision {revision}" in said
+    assert "model_index.json and the .safetensors go into models/" in said
+    snapshot = place(cache, published[name]["path"], _tiny(name, tmp_path / "tiny"))
+    plan = make(*compose(asked))
+    assert plan.model_folder == snapshot
+    network = _load_backbone(plan)
+    assert network.family == published[name]["family"]
+    resolution = published[name]["resolution"]
+    assert network.latent_shape[1] == (resolution // network.pipe.vae_scale_factor or 16)
+    assert published[name]["licence"]
+
+
+def test_a_model_is_the_same_by_its_folders_path(root: Path, cache: Path, tmp_path: Path) -> None:
+    """A local path works wherever a name on the hub does, and makes the same keys."""
+    from bench.compose import compose
+    from bench.plan import make
+
+    snapshot = place(cache, _published(root)["sdxl"]["path"], _tiny("sdxl", tmp_path / "tiny"))
+    asked = ["+method=none", "model=sdxl"]
+    assert make(*compose(asked)).keys == make(*compose([*asked, f"model.path={snapshot}"])).keys
+
+
+def test_a_resolution_of_ones_own_is_in_the_keys(root: Path, cache: Path, tmp_path: Path) -> None:
+    from bench.compose import compose
+    from bench.plan import make
+
+    place(cache, _published(root)["sdxl"]["path"], _tiny("sdxl", tmp_path / "tiny"))
+    asked = ["+method=dreambooth_lora", "model=sdxl"]
+    own, small = make(*compose(asked)).keys, make(*compose([*asked, "model.resolution=32"])).keys
+    assert [k for k in own if own[k] == small[k]] == []

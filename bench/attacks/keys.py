@@ -6,7 +6,8 @@ from typing import Any
 
 from bench.concept import Concept
 from bench.errors import BenchError
-from bench.names import ATTACKS, code_of, libraries
+from bench.names import code_for, libraries
+from bench.pipelines import sampler
 from bench.store import key_of
 
 TEMPLATES = "attack_templates"  # of the dataset
@@ -32,7 +33,7 @@ def attack_keys(
     keys = {}
     for name, budget in wanted.items():
         shared = {
-            "code": code_of(*ATTACKS),
+            "code": code_for("attacks", config["_pipeline"]),
             "libraries": libraries(),
             "attack": name,
             "budget": budget,
@@ -40,7 +41,7 @@ def attack_keys(
             "concept": concept.fingerprint(),
             "novel": novel.fingerprint() if novel and name == "inversion" else "",
             "model": weights,
-            "sampler": {k: config["model"][k] for k in ("steps", "guidance_scale", "max_sequence_length")},
+            "sampler": sampler(config["model"]),
         }
         keys[f"{name}-base"] = key_of(shared)
         keys[name] = key_of(shared | {"train": train, "gate": config["gate"]})

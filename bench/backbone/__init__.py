@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bench.backbone.files import check_files
-from bench.errors import BenchError
+from bench.pipelines import CLASSES, check_family, class_of
 from bench.progress import quiet_libraries
 
 if TYPE_CHECKING:
@@ -14,26 +15,23 @@ if TYPE_CHECKING:
     from bench.backbone.base import Backbone
 
 
-def load(family: str, path: Path, max_sequence_length: int = 0, lora: Path | None = None) -> Backbone:
-    """Loads a model folder as the backbone of its family.
+def load(
+    family: str, path: Path, max_sequence_length: int = 0, lora: Path | None = None, resolution: int = 0
+) -> Backbone:
+    """Loads a model folder as the backbone of the pipeline class that its `model_index.json` names.
 
     Args:
-        family: `flow`, `epsilon` or `v`.
+        family: `flow`, `epsilon` or `v`: what the network predicts, which the folder has to bear out.
         path: a diffusers folder.
         max_sequence_length: tokens of a T5, where the pipeline has one.
         lora: a folder with a LoRA file that is made part of the weights: a community checkpoint.
+        resolution: pixels a side; 0 is the model's own square.
 
     Raises:
-        BenchError: a weight file is truncated, or no backbone knows the family.
+        BenchError: a weight file is truncated, no backbone is made for the class, or the family is another.
     """
     check_files(path)
+    check_family(family, path)
     quiet_libraries()
-    if family == "flow":
-        from bench.backbone.sd3 import SD3
-
-        return SD3.load(path, max_sequence_length, lora)
-    if family in ("epsilon", "v"):
-        from bench.backbone.sd import SD
-
-        return SD.load(path, lora)
-    raise BenchError(f"model.family={family}: no backbone of this family; flow, epsilon or v would be right")
+    module = import_module(f"bench.backbone.{CLASSES[class_of(path)][0]}")
+    return module.load(path, max_sequence_length, lora, resolution)

@@ -40,23 +40,29 @@ class Backbone(ABC):
     """
 
     family: ClassVar[str]
-    towers: ClassVar[tuple[tuple[str, str], ...]]
+    towers: tuple[tuple[str, str], ...]
+    read: tuple[int, ...] = (0,)  # the towers whose tokens, one after the other, are what the denoiser reads
+    begins: ClassVar[bool] = True  # whether what it reads begins with a token of its own, as CLIP's start of text
     prefix: ClassVar[str]  # of the denoiser in a LoRA file of diffusers
     kinds: ClassVar[dict[str, str]]  # kind of weights → what their modules' names match
 
-    def __init__(self, pipe: Any) -> None:
-        self.pipe = pipe
+    def __init__(self, pipe: Any, resolution: int = 0) -> None:
+        self.pipe, self.resolution = pipe, resolution
+        self.guidance = 1.0  # what a guidance-distilled network is told; others are told nothing
         self.tokens: dict[str, ConceptToken] = {}
         self.standing: list[ConceptToken] = []
         self.loras: dict[str, list[nn.Parameter]] = {}
         self.lora_weights: dict[str, float] = {}
         self.trainable: set[str] = set()
         self.active: tuple[str, ...] = ()
+        unit = pipe.vae_scale_factor * self.patch
+        if resolution % unit:
+            raise BenchError(f"model.resolution={resolution}: a multiple of {unit} would be right")
         pipe.set_progress_bar_config(disable=True)
         for part in pipe.components.values():
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False)
-        self.prompts = Prompts(pipe, self.towers, self._embed)
+        self.prompts = Prompts(pipe, self.towers, self._embed, self.read)
         self.deltas, self.gating = Deltas(self.denoiser), Gating()
         self._slots: Tensor | None = None
         self.readers = self._readers()
@@ -103,12 +109,54 @@ class Backbone(ABC):
     def latent_shift(self) -> float:
         """What is taken from the autoencoder's latents before they are scaled."""
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """The shape (C, h, w) of one picture's latents."""
+        config = self.denoiser.config
+        side = self.resolution // self.pipe.vae_scale_factor or config.sample_size
+        return config.in_channels, side, side
+
+    @property
+    def patch(self) -> int:
+        """Latents a side of what the network takes for one token; 1 for a U-Net."""
+        return getattr(self.denoiser.config, "patch_size", 1)
+
+    @property
+    def distilled(self) -> bool:
+        """Whether guidance is something the network is told, in place of a second prediction."""
+        return False
+
+    @contextmanager
+    def told(self, guidance: float) -> Iterator[None]:
+        """Tells a guidance-distilled network of a guidance for the block; it trains at 1."""
+        self.guidance = guidance
+        try:
+            yield
+        finally:
+            self.guidance = 1.0
+
+    def set_timesteps(self, scheduler: Any, steps: int) -> None:
+        """Sets a scheduler of the pipeline's to a number of sampling steps, as the stock pipeline does."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="__array__ implementation")  # Euler's, of a tensor to NumPy
+            scheduler.set_timesteps(steps)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser lies."""
+        return self.denoiser.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the denoiser computes in."""
+        return self.denoiser.dtype
+
     # --- pictures --------------------------------------------------------------------------------
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
-        side = self.denoiser.config.sample_size * self.pipe.vae_scale_factor
+        side = self.latent_shape[1] * self.pipe.vae_scale_factor
         z = self.pipe.vae.encode(self.pipe.image_processor.preprocess(squares(images, side))).latent_dist.mean
         return (z - self.latent_shift) * self.pipe.vae.config.scaling_factor
 
@@ -175,14 +223,14 @@ class Backbone(ABC):
     def _states_of(self, word: str) -> Tensor:
         """Returns the word's mean state before every reader, (readers, width), over four times."""
         seen: list[Tensor] = []
+        place = self.prompts.place("a", f"a {word}")
         handles = [
             r.register_forward_pre_hook(
-                lambda m, a, k: seen.append(k["encoder_hidden_states"][:, 2].mean(0)), with_kwargs=True
+                lambda m, a, k: seen.append(k["encoder_hidden_states"][:, place].mean(0)), with_kwargs=True
             )
             for r in self.readers
         ]
-        side = self.denoiser.config.sample_size
-        noise = torch.randn(4, self.denoiser.config.in_channels, side, side, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(4, *self.latent_shape, generator=torch.Generator().manual_seed(0))
         try:
             self.predict(noise, torch.tensor([0.2, 0.4, 0.6, 0.8]), self.encode_prompts([f"a {word}"] * 4))
         finally:

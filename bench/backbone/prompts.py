@@ -49,15 +49,17 @@ class Prompts:
         pipe: the pipeline.
         towers: the attributes of its tokenizers and encoders, in the order the pipeline reads them.
         embed: the pipeline's own encoding, prompts → embeds, pooled.
+        read: the towers whose tokens, one after the other, are the tokens of embeds.
     """
 
     def __init__(
-        self, pipe: Any, towers: Sequence[tuple[str, str]], embed: Callable[[list[str]], tuple[Tensor, Tensor]]
-    ) -> None:
-        self.pipe, self.towers, self._embed = pipe, towers, embed
+        self, pipe: Any, towers: Sequence[tuple[str, str]], embed: Callable[[list[str]], tuple[Tensor, Tensor]],
+        read: Sequence[int] = (0,),
+    ) -> None:  # fmt: skip
+        self.pipe, self.towers, self._embed, self.read = pipe, towers, embed, read
         self.encoders = [getattr(pipe, encoder) for _, encoder in towers]
         self._plain = [copy.deepcopy(t) for t in self.tokenizers]
-        self.switches = [RowSwitch(e.get_input_embeddings(), i) for i, e in enumerate(self.encoders)]
+        self.switches = [RowSwitch(_embedding(e), i) for i, e in enumerate(self.encoders)]
         self._kept: dict[str, PromptEmbeds] = {}
 
     @property
@@ -99,8 +101,12 @@ class Prompts:
             embeds, pooled = self._embed(prompts)
             slots = torch.zeros(embeds.shape[:2], dtype=torch.long)
             for k, token in enumerate((t for t in used if t.layers is not None), start=1):
-                ids = self.ids(prompts)
-                slots[:, : ids.shape[1]][ids == self.tokenizers[0].convert_tokens_to_ids(token.text)] = k
+                begin = 0
+                for tower in self.read:
+                    ids = self.ids(prompts, tower)
+                    here = ids == self.tokenizers[tower].convert_tokens_to_ids(token.text)
+                    slots[:, begin : begin + ids.shape[1]][here] = k
+                    begin += ids.shape[1]
         return PromptEmbeds(embeds, pooled, slots)
 
     def ids(self, prompts: Sequence[str], tower: int = 0) -> Tensor:
@@ -108,6 +114,11 @@ class Prompts:
         return self.tokenizers[tower](
             list(prompts), padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
+
+    def place(self, start: str, text: str) -> int:
+        """Returns where, among the tokens the denoiser reads, `text` first differs from its beginning `start`."""
+        ids = self.ids([start, text], self.read[0])
+        return int((ids[0] != ids[1]).int().argmax())
 
     def states(
         self, prompts: Sequence[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]
@@ -137,10 +148,15 @@ class Prompts:
         if not ids[0]:
             raise BenchError(f"token {text}: the word it starts from, {init!r}, has no token; any word would be right")
         rows = [
-            nn.Parameter(e.get_input_embeddings().weight[i[0]].detach().clone())
-            for e, i in zip(self.encoders, ids, strict=True)
+            nn.Parameter(_embedding(e).weight[i[0]].detach().clone()) for e, i in zip(self.encoders, ids, strict=True)
         ]
         return ConceptToken(text, init, rows=rows)
+
+
+def _embedding(encoder: Any) -> Any:
+    """Returns the token embedding that an encoder reads through; a T5's own is a tied copy it does not use."""
+    stack: Any = getattr(encoder, "encoder", None)
+    return stack.embed_tokens if hasattr(stack, "embed_tokens") else encoder.get_input_embeddings()
 
 
 class _Switched:

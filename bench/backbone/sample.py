@@ -21,11 +21,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Branch:
-    """One prediction of a guided step: which prompts, whether the adapters are on, and its weight in the sum."""
+    """One prediction of a guided step: which prompts, whether the adapters are on, its weight in the sum, and the
+    guidance that a distilled network is told of.
+    """
 
     prompts: Literal["empty", "base", "asked"]
     adapted: bool
     weight: float
+    told: float = 1.0
+
+
+def branches(backbone: Backbone, scale: float, consistency_scale: float | None = None) -> list[Branch]:
+    """Returns the branches of a guided step.
+
+    A guidance-distilled network has learned v_w = v(∅) + w (v(asked) − v(∅)): it is told w, and runs once. DCO's
+    guidance is then v⁰_w(base) + (w_con / w) (v_w(asked) − v⁰_w(base)), the same sum where the distillation is exact.
+    """
+    if not backbone.distilled:
+        return classifier_free(scale) if consistency_scale is None else consistency(scale, consistency_scale)
+    if consistency_scale is None:
+        return [Branch("asked", True, 1.0, scale)]
+    share = consistency_scale / max(scale, 1.0)
+    return [Branch("base", False, 1 - share, scale), Branch("asked", True, share, scale)]
 
 
 def classifier_free(scale: float) -> list[Branch]:
@@ -46,8 +63,7 @@ def consistency(scale: float, consistency_scale: float) -> list[Branch]:
 
 def start(backbone: Backbone, seeds: Sequence[int]) -> Tensor:
     """Returns the noise (n, C, h, w) of seeds, each from its own generator."""
-    config = backbone.denoiser.config
-    shape = (1, config.in_channels, config.sample_size, config.sample_size)
+    shape = (1, *backbone.latent_shape)
     return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
@@ -55,7 +71,7 @@ def scheduler_of(backbone: Backbone, steps: int) -> Any:
     """Returns a fresh copy of the pipeline's scheduler, set to a number of steps."""
     own = backbone.pipe.scheduler
     scheduler = type(own).from_config(own.config)
-    scheduler.set_timesteps(steps)
+    backbone.set_timesteps(scheduler, steps)
     return scheduler
 
 
@@ -68,7 +84,7 @@ class Guided:
     def __init__(
         self, backbone: Backbone, branches: Sequence[Branch], asked: Sequence[str], base: Sequence[str]
     ) -> None:
-        self._backbone, self._on = backbone, backbone.active
+        self._backbone, self._on, self._told = backbone, backbone.active, branches[0].told
         self._groups: list[tuple[bool, PromptEmbeds, list[float]]] = []
         texts = {"asked": list(asked), "base": list(base), "empty": [""] * len(asked)}
         for adapted in (True, False):
@@ -83,7 +99,7 @@ class Guided:
         total = torch.zeros_like(x_t)
         for adapted, embeds, weights in self._groups:
             count = len(weights)
-            with self._backbone.using(self._on if adapted else ()):
+            with self._backbone.using(self._on if adapted else ()), self._backbone.told(self._told):
                 out = self._backbone.predict(x_t.repeat(count, 1, 1, 1), t.expand(count * len(x_t)), embeds)
             for part, weight in zip(out.chunk(count), weights, strict=True):
                 total = total + weight * part
@@ -105,6 +121,11 @@ def _gated(backbone: Backbone, prompts: Sequence[str], mode: str | float) -> Ite
         backbone.gating.values.clear()
 
 
+def scaled(scheduler: Any, x: Tensor, timestep: Any) -> Tensor:
+    """Returns x_t as the network is to see it; some schedulers (Euler's) work on x_0 + (σ/α) noise."""
+    return scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
+
+
 @torch.no_grad()
 def denoise(
     backbone: Backbone, x: Tensor, guided: Guided, scheduler: Any, stop: int | None = None, begin: int = 0
@@ -113,8 +134,8 @@ def denoise(
     if begin and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin)
     for timestep in scheduler.timesteps[begin:stop]:
-        scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
-        prediction = guided(scaled, torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000)
+        x_t = scaled(scheduler, x, timestep)
+        prediction = guided(x_t, torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000)
         x = scheduler.step(prediction, timestep, x, return_dict=False)[0]
     return x
 
@@ -143,10 +164,8 @@ def sample(
         consistency_scale: w_con of DCO's guidance; None is classifier-free guidance.
         gate: how gated adapters act.
     """
-    plain = consistency_scale is None
-    branches = classifier_free(guidance_scale) if plain else consistency(guidance_scale, consistency_scale or 0.0)
     scheduler = scheduler_of(backbone, steps)
     with _gated(backbone, prompts, gate):
-        guided = Guided(backbone, branches, prompts, base or prompts)
+        guided = Guided(backbone, branches(backbone, guidance_scale, consistency_scale), prompts, base or prompts)
         x = denoise(backbone, start(backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0), guided, scheduler)
     return backbone.pipe.image_processor.postprocess(backbone.decode(x), output_type="pil")

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1 and 2: a U-Net with one CLIP text tower that predicts the noise, or v."""
+"""Stable Diffusion 1 and 2: a U-Net with one CLIP text tower that predicts the noise, or v (`Velocity`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SD(Backbone):
     """A `StableDiffusionPipeline`: x_t = √ᾱ x_0 + √(1 − ᾱ) noise at the discrete step nearest to 1000 t."""
 
     family: ClassVar[str] = "epsilon"
-    towers: ClassVar = (("tokenizer", "text_encoder"),)
+    towers: tuple[tuple[str, str], ...] = (("tokenizer", "text_encoder"),)
     prefix: ClassVar[str] = "unet"
     # `attention` is what diffusers' own LoRA scripts train, `text_kv` what Custom Diffusion trains, and
     # `transformer` where SPM's released code puts its membranes.
@@ -31,17 +31,6 @@ class SD(Backbone):
         "not_text_attention": r"^(?!.*attn2)",
         "all": r".",
     }
-
-    @classmethod
-    def load(cls, path: Path, lora: Path | None = None) -> SD:
-        """Loads a pipeline folder in float32 (its weights may be stored in half precision)."""
-        from diffusers import StableDiffusionPipeline
-
-        pipe = StableDiffusionPipeline.from_pretrained(
-            path, local_files_only=True, use_safetensors=True, safety_checker=None, requires_safety_checker=False
-        )
-        predicts_v = pipe.scheduler.config.prediction_type == "v_prediction"
-        return (SDVelocity if predicts_v else cls)(fused(pipe.to(torch.float32), lora))
 
     @property
     def denoiser(self) -> Any:
@@ -85,7 +74,7 @@ class SD(Backbone):
         return 0.0
 
 
-class SDVelocity(SD):
+class Velocity(SD):
     """A U-Net that predicts v = α noise − σ x_0 (Salimans & Ho 2022), as Stable Diffusion 2.1 does."""
 
     family: ClassVar[str] = "v"
@@ -99,3 +88,14 @@ class SDVelocity(SD):
         """Returns α x_t − σ v."""
         alpha, sigma = self.alpha_sigma(t)
         return alpha * x_t - sigma * prediction
+
+
+def load(path: Path, max_sequence_length: int, lora: Path | None, resolution: int) -> SD:
+    """Loads a pipeline folder in float32 (its weights may be stored in half precision)."""
+    from diffusers import StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(
+        path, local_files_only=True, use_safetensors=True, safety_checker=None, requires_safety_checker=False
+    )
+    made = Velocity if pipe.scheduler.config.prediction_type == "v_prediction" else SD
+    return made(fused(pipe.to(torch.float32), lora), resolution)

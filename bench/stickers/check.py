@@ -70,7 +70,8 @@ def load(model: str) -> tuple[Backbone, dict[str, Any]]:
         raise BenchError(f"no model {model!r}; there are: {', '.join(p.stem for p in path.parent.glob('*.yaml'))}")
     config = yaml.safe_load(path.read_text())
     folder, lora = model_folders(config)
-    return backbone.load(config["family"], folder, config.get("max_sequence_length", 0), lora), config
+    loaded = (config.get("max_sequence_length", 0), lora, config.get("resolution", 0))
+    return backbone.load(config["family"], folder, *loaded), config
 
 
 def draw(model: str, scenes: list[Scene]) -> list[Image.Image]:
