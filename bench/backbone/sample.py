@@ -45,10 +45,11 @@ def consistency(scale: float, consistency_scale: float) -> list[Branch]:
 
 
 def start(backbone: Backbone, seeds: Sequence[int]) -> Tensor:
-    """Returns the noise (n, C, h, w) of seeds, each from its own generator."""
+    """Returns the noise (n, C, h, w) of seeds, each from its own generator: drawn on the CPU, the same everywhere."""
     config = backbone.denoiser.config
     shape = (1, config.in_channels, config.sample_size, config.sample_size)
-    return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    return noise.to(backbone.device)
 
 
 def scheduler_of(backbone: Backbone, steps: int) -> Any:
@@ -114,9 +115,19 @@ def denoise(
         scheduler.set_begin_index(begin)
     for timestep in scheduler.timesteps[begin:stop]:
         scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
-        prediction = guided(scaled, torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000)
+        t = torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000
+        prediction = guided(scaled, t.to(x.device))
         x = scheduler.step(prediction, timestep, x, return_dict=False)[0]
     return x
+
+
+@contextmanager
+def _sampling(backbone: Backbone) -> Iterator[None]:
+    backbone.sampling = True
+    try:
+        yield
+    finally:
+        backbone.sampling = False
 
 
 @torch.no_grad()
@@ -146,7 +157,7 @@ def sample(
     plain = consistency_scale is None
     branches = classifier_free(guidance_scale) if plain else consistency(guidance_scale, consistency_scale or 0.0)
     scheduler = scheduler_of(backbone, steps)
-    with _gated(backbone, prompts, gate):
+    with _gated(backbone, prompts, gate), _sampling(backbone):
         guided = Guided(backbone, branches, prompts, base or prompts)
         x = denoise(backbone, start(backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0), guided, scheduler)
     return backbone.pipe.image_processor.postprocess(backbone.decode(x), output_type="pil")
