@@ -91,6 +91,7 @@ class Backbone(ABC):
         """Moves the pipeline, with nothing on it, and returns the backbone."""
         put(self.pipe, self.denoiser, to)
         self.placement = to
+        self.prompts.forget()
         towers, away = text_towers(self.pipe), to.offload or to.drop_text_encoders
         self.prompts.at_work = lambda stay: visiting(towers, self.device, away, stay)
         if to.gradient_checkpointing:

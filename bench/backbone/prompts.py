@@ -72,6 +72,10 @@ class Prompts:
         """The tokenizers; placeholders are added to them as they are used."""
         return [getattr(self.pipe, tokenizer) for tokenizer, _ in self.towers]
 
+    def forget(self) -> None:
+        """Forgets what was encoded, as when the towers are moved."""
+        self._kept.clear()
+
     def clear(self) -> None:
         """Forgets the placeholders: their text is then read as any other text."""
         for (name, _), plain in zip(self.towers, self._plain, strict=True):
