@@ -142,7 +142,7 @@ class Adapter:
             backbone.load_lora(names[-1], lora.factors, lora.weight, lora.gate)
         for k, token in enumerate(self.tokens):
             names.append(f"{name}-token-{k}")
-            backbone.add_token(names[-1], ConceptToken.from_state(**token))
+            backbone.add_token(names[-1], ConceptToken.from_state(**token, device=backbone.device))
         if self.delta:
             names.append(f"{name}-delta")
             backbone.deltas.add(names[-1], dict(self.delta), trainable=False)

@@ -28,12 +28,13 @@ class Checkpoint:
         return time.monotonic() - self._last > self.every
 
     def keep(self, stage: str, step: int, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer,
-             curves: dict[str, list[float]], cost: dict[str, float]) -> None:  # fmt: skip
+             curves: dict[str, list[float]], cost: dict[str, float],
+             scaler: torch.amp.GradScaler | None = None) -> None:  # fmt: skip
         """Writes the state after `step` steps of a stage, whole or not at all."""
         import torch
 
         state = {"step": step, "parameters": [p.detach() for p in parameters], "optimizer": optimizer.state_dict(),
-                 "curves": curves, "cost": cost}  # fmt: skip
+                 "curves": curves, "cost": cost, "scaler": scaler.state_dict() if scaler else {}}  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f"{stage}.partial"
         torch.save(state, partial)
@@ -43,18 +44,21 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def restore(self, stage: str, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer,
-                curves: dict[str, list[float]], cost: dict[str, float]) -> int:  # fmt: skip
+                curves: dict[str, list[float]], cost: dict[str, float],
+                scaler: torch.amp.GradScaler | None = None) -> int:  # fmt: skip
         """Fills in the state of a stage, if one was kept, and returns the step to go on from."""
         import torch
 
         path = self.folder / f"{stage}.ckpt"
         if not path.exists():
             return 0
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         with torch.no_grad():
             for parameter, value in zip(parameters, state["parameters"], strict=True):
                 parameter.copy_(value)
         optimizer.load_state_dict(state["optimizer"])
+        if scaler and state.get("scaler"):
+            scaler.load_state_dict(state["scaler"])
         curves.clear()
         curves.update(state["curves"])
         cost.update(state["cost"])

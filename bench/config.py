@@ -25,6 +25,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class MemoryConfig(_Strict):
+    """`model.memory`: what takes less of a GPU and more time (`bench.backbone.place`)."""
+
+    gradient_checkpointing: bool = False
+    vae_tiling: bool = False
+    offload: bool = False
+    drop_text_encoders: bool = False
+
+
 class ModelConfig(_Strict):
     """`conf/model`: a diffusers folder, a LoRA that is made part of it, and how it is sampled.
 
@@ -41,9 +50,12 @@ class ModelConfig(_Strict):
     licence: str = ""
     steps: PositiveInt
     guidance_scale: NonNegativeFloat
-    batch_size: PositiveInt
+    batch_size: PositiveInt | Literal["auto"]
     random: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    memory: MemoryConfig = MemoryConfig()
 
 
 class EncoderConfig(_Strict):

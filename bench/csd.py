@@ -28,6 +28,8 @@ class Csd:
     size is read from the weights. Pictures are resized and cut as CLIP's, which is how the released code reads them.
     """
 
+    device = "cpu"
+
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
         check_files(self.folder)
@@ -38,7 +40,8 @@ class Csd:
 
     def _load(self) -> tuple[Any, Any]:
         if self._parts is None:
-            self._parts = _read(self.folder / WEIGHTS)
+            tower, style = _read(self.folder / WEIGHTS)
+            self._parts = tower.to(self.device), style.to(self.device)
         return self._parts
 
     def images(self, images: Sequence[Image.Image]) -> Array:
@@ -47,8 +50,8 @@ class Csd:
 
         tower, style = self._load()
         with torch.no_grad():
-            z = tower(torch.from_numpy(_pixels(images, tower.image_size[0]))) @ style
-            return torch.nn.functional.normalize(z, dim=-1).numpy()
+            z = tower(torch.from_numpy(_pixels(images, tower.image_size[0])).to(self.device)) @ style
+            return torch.nn.functional.normalize(z, dim=-1).cpu().numpy()
 
 
 def _read(path: Path) -> tuple[Any, Any]:

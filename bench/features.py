@@ -42,6 +42,8 @@ class Encoder(Known, Protocol):
 class OpenClip:
     """A CLIP through open_clip; features are unit-length, so a dot product is the cosine (0–1 scale, no weights)."""
 
+    device = "cpu"
+
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
         check_files(self.folder)
@@ -54,7 +56,7 @@ class OpenClip:
 
             where = f"local-dir:{self.folder}"
             model, preprocess = open_clip.create_model_from_pretrained(where, precision="fp32")
-            self._parts = model.eval(), preprocess, open_clip.get_tokenizer(where)
+            self._parts = model.eval().to(self.device), preprocess, open_clip.get_tokenizer(where)
         return self._parts
 
     def images(self, images: Sequence[Image.Image]) -> Array:
@@ -63,7 +65,8 @@ class OpenClip:
 
         model, preprocess, _ = self._load()
         with torch.no_grad():
-            return model.encode_image(torch.stack([preprocess(i) for i in images]), normalize=True).numpy()
+            x = torch.stack([preprocess(i) for i in images]).to(self.device)
+            return model.encode_image(x, normalize=True).cpu().numpy()
 
     def texts(self, texts: Sequence[str]) -> Array:
         """Returns unit-length text features (n, d); the tokenizer truncates and keeps the end token."""
@@ -71,11 +74,13 @@ class OpenClip:
 
         model, _, tokenizer = self._load()
         with torch.no_grad():
-            return model.encode_text(tokenizer(list(texts)), normalize=True).numpy()
+            return model.encode_text(tokenizer(list(texts)).to(self.device), normalize=True).cpu().numpy()
 
 
 class Clip:
     """A CLIP through transformers (`CLIPModel`), as preference models are published; features are unit-length."""
+
+    device = "cpu"
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
@@ -89,7 +94,7 @@ class Clip:
 
             quiet_libraries()
             model = CLIPModel.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)
-            self._parts = model.float().eval(), AutoTokenizer.from_pretrained(self.folder)
+            self._parts = model.float().eval().to(self.device), AutoTokenizer.from_pretrained(self.folder)
         return self._parts
 
     def images(self, images: Sequence[Image.Image]) -> Array:
@@ -98,9 +103,9 @@ class Clip:
 
         model, _ = self._load()
         with torch.no_grad():
-            x = torch.from_numpy(as_trained(images, self.folder))
+            x = torch.from_numpy(as_trained(images, self.folder)).to(self.device)
             z = model.visual_projection(model.vision_model(pixel_values=x).pooler_output)
-            return torch.nn.functional.normalize(z, dim=-1).numpy()
+            return torch.nn.functional.normalize(z, dim=-1).cpu().numpy()
 
     def texts(self, texts: Sequence[str]) -> Array:
         """Returns unit-length text features (n, d); a text that is too long is cut and keeps its end."""
@@ -110,12 +115,14 @@ class Clip:
         longest = model.config.text_config.max_position_embeddings
         with torch.no_grad():
             ids = words(list(texts), padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
-            z = model.text_projection(model.text_model(**ids).pooler_output)
-            return torch.nn.functional.normalize(z, dim=-1).numpy()
+            z = model.text_projection(model.text_model(**ids.to(self.device)).pooler_output)
+            return torch.nn.functional.normalize(z, dim=-1).cpu().numpy()
 
 
 class Dino:
     """A DINO ViT through transformers; the feature is the class token."""
+
+    device = "cpu"
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
@@ -136,16 +143,18 @@ class Dino:
             self._model = AutoModel.from_pretrained(
                 self.folder, config=config, local_files_only=True, use_safetensors=True, **plain
             )
-            self._model.float().eval()
+            self._model.float().eval().to(self.device)
         with torch.no_grad():
-            z = self._model(pixel_values=torch.from_numpy(as_trained(images, self.folder))).last_hidden_state[:, 0]
-            return torch.nn.functional.normalize(z, dim=-1).numpy()
+            x = torch.from_numpy(as_trained(images, self.folder)).to(self.device)
+            z = self._model(pixel_values=x).last_hidden_state[:, 0]
+            return torch.nn.functional.normalize(z, dim=-1).cpu().numpy()
 
 
 class Pixels:
     """No judge at all: a picture's own pixels, small."""
 
     SIDE = 32
+    device = "cpu"
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.fingerprint = name, f"pixels-{self.SIDE}-plain"
@@ -165,15 +174,17 @@ ENCODERS: dict[str, type[Judge]] = {
 }  # fmt: skip
 
 
-def build(spec: dict[str, str]) -> Judge:
-    """Builds an encoder of a dataset's config: `kind`, `name`, `path`.
+def build(spec: dict[str, str], device: str = "cpu") -> Judge:
+    """Builds an encoder of a dataset's config (`kind`, `name`, `path`); it judges in float32 wherever it is.
 
     Raises:
         BenchError: the kind is unknown or its folder is missing or damaged.
     """
     if spec["kind"] not in ENCODERS:
         raise BenchError(f"encoder kind {spec['kind']!r}; one of {', '.join(ENCODERS)} would be right")
-    return ENCODERS[spec["kind"]](spec["name"], spec.get("path", ""))
+    judge = ENCODERS[spec["kind"]](spec["name"], spec.get("path", ""))
+    judge.device = device
+    return judge
 
 
 class FeatureCache:

@@ -68,6 +68,7 @@ def fit(
     log: Log,
     after_step: Callable[[Batch], None] | None = None,
     also: Sequence[Tensor] = (),
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Trains parameters for a stage of a method, with AdamW at a constant rate.
 
@@ -81,6 +82,7 @@ def fit(
         log: curves and costs, added to.
         after_step: called after each optimizer step.
         also: other tensors that `after_step` changes, kept with the checkpoint.
+        scaler: scales the loss of a network in float16.
 
     Raises:
         Diverged: the loss, or what it left, is no longer finite.
@@ -89,20 +91,23 @@ def fit(
     optimizer = torch.optim.AdamW(
         [{"params": g.parameters, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups], betas=(0.9, 0.999)
     )
+    scaler = scaler or torch.amp.GradScaler(enabled=False)
     trained = [p for g in groups for p in g.parameters]
-    first = checkpoint.restore(stage, [*trained, *also], optimizer, log.curves, log.cost)
+    first = checkpoint.restore(stage, [*trained, *also], optimizer, log.curves, log.cost, scaler)
     begun = time.monotonic()
     for step in track(range(first, steps), stage, steps, first):
         batch = draw(step)
         values = loss(batch)
         if not torch.isfinite(values["loss"]):
             raise Diverged(f"{stage}: the loss of step {step} is {values['loss'].item()}", log.curves)
-        values["loss"].backward()
+        scaler.scale(values["loss"]).backward()
         if step == 0:
             _check_gradients(stage, groups)
+        scaler.unscale_(optimizer)
         for group in groups:
             nn.utils.clip_grad_norm_(group.parameters, group.clip)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad(set_to_none=True)
         if after_step:
             after_step(batch)
@@ -112,12 +117,12 @@ def fit(
         if checkpoint.due() and step + 1 < steps:
             log.cost["seconds"] += time.monotonic() - begun
             begun = time.monotonic()
-            checkpoint.keep(stage, step + 1, [*trained, *also], optimizer, log.curves, log.cost)
+            checkpoint.keep(stage, step + 1, [*trained, *also], optimizer, log.curves, log.cost, scaler)
     log.cost["seconds"] += time.monotonic() - begun
     if not all(bool(torch.isfinite(p).all()) for p in trained):
         raise Diverged(f"{stage}: the last step left weights that are not finite", log.curves)
     if first < steps:
-        checkpoint.keep(stage, steps, [*trained, *also], optimizer, log.curves, log.cost)
+        checkpoint.keep(stage, steps, [*trained, *also], optimizer, log.curves, log.cost, scaler)
 
 
 def _check_gradients(stage: str, groups: Sequence[Group]) -> None:

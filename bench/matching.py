@@ -39,6 +39,7 @@ class _Matcher:
     """
 
     columns: tuple[str, ...]
+    device = "cpu"
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
@@ -54,14 +55,14 @@ class _Matcher:
             from transformers import AutoTokenizer
 
             quiet_libraries()
-            model = self._build(self.folder).float().eval()
+            model = self._build(self.folder).float().eval().to(self.device)
             self._parts = model, AutoTokenizer.from_pretrained(self.folder)
         return self._parts
 
     def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
         import torch
 
-        return torch.from_numpy(as_trained(images, self.folder))
+        return torch.from_numpy(as_trained(images, self.folder)).to(self.device)
 
     def _words(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         _, tokenizer = self._load()
@@ -69,7 +70,7 @@ class _Matcher:
         words = tokenizer(
             [clean(t) for t in texts], padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
         )
-        return words.input_ids, words.attention_mask
+        return words.input_ids.to(self.device), words.attention_mask.to(self.device)
 
 
 class Blip2(_Matcher):
@@ -108,7 +109,7 @@ class Blip2(_Matcher):
                 encoder_hidden_states=seen,
             ).last_hidden_state[:, :count]
             itm = model.itm_head(both).mean(1).softmax(-1)[:, 1]
-        return torch.stack([itm, itc], 1).numpy()
+        return torch.stack([itm, itc], 1).cpu().numpy()
 
 
 class Blip1(_Matcher):
@@ -132,4 +133,4 @@ class Blip1(_Matcher):
             words = model.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
             image = torch.nn.functional.normalize(model.vision_proj(picture), dim=-1)
             text = torch.nn.functional.normalize(model.text_proj(words), dim=-1)
-        return (image * text).sum(-1, keepdim=True).numpy()
+        return (image * text).sum(-1, keepdim=True).cpu().numpy()

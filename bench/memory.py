@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.errors import BenchError
+
 EVERY, MIB = 0.05, 2**20  # seconds between looks
 _STATUS = Path("/proc/self/statm")
 
@@ -19,14 +21,14 @@ def _resident() -> int:
 
 
 @contextmanager
-def peak_memory() -> Iterator[Callable[[], float]]:
+def peak_memory(device: str = "cpu") -> Iterator[Callable[[], float]]:
     """Watches a block. Yields a function that says its peak so far, in MiB over what was in use before it.
 
-    On a GPU it is the allocator's own count; else the process is looked at every 50 ms.
+    On a GPU (`cuda`) it is the allocator's own count; else the process is looked at every 50 ms.
     """
-    import torch
+    if device == "cuda":
+        import torch
 
-    if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         yield lambda: round((torch.cuda.max_memory_allocated() - before) / MIB, 1)
@@ -48,3 +50,27 @@ def peak_memory() -> Iterator[Callable[[], float]]:
     finally:
         over.set()
         watcher.join()
+
+
+@contextmanager
+def named_shortage(what: str, batch: str) -> Iterator[None]:
+    """Turns running out of memory in a block into one line.
+
+    Args:
+        what: what there was not enough memory for.
+        batch: the setting of its batch size.
+
+    Raises:
+        BenchError: there was not enough.
+    """
+    import torch
+
+    try:
+        yield
+        return
+    except torch.OutOfMemoryError as error:
+        said = str(error).splitlines()[0].partition(". GPU")[0]
+    raise BenchError(
+        f"{what}: out of memory ({said}); a smaller {batch}, model.memory.gradient_checkpointing=true, "
+        "model.memory.drop_text_encoders=true, model.memory.offload=true or model.dtype=bfloat16 would take less"
+    )

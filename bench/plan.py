@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from bench import hub, paths
-from bench.attacks.keys import TEMPLATES, attack_keys
+from bench.attacks.keys import TEMPLATES, attack_keys, rounded
 from bench.backbone.files import check_files, fingerprint, model_folders, resolve
 from bench.concept import Concept
 from bench.concept_file import load as load_concept
@@ -22,8 +22,6 @@ from bench.grid import PromptGrid, asked_with, grid, surrogates
 from bench.names import code_for, code_of, libraries, source_hash
 from bench.pipelines import check_family, class_of, sampler, square
 from bench.store import key_of
-
-DTYPE = "float32"
 
 
 @dataclass(frozen=True)
@@ -252,7 +250,7 @@ def _train_parts(
         **square(config["model"]),
         "concept": concept.fingerprint(),
         "seed": config["seed"],
-        "dtype": DTYPE,
+        "dtype": config["model"]["dtype"],
     }
 
 
@@ -266,8 +264,9 @@ def _stages(
     prompts = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in cells.cells]
     plain = [(channel, base, seed) for channel, base, _, seed in prompts]
     drawing = {"code": code_for("draws", config["_pipeline"]), "libraries": libraries()}
-    base = drawing | {"model": weights, "sampler": drawn, "grid": plain, "dtype": DTYPE}
+    base = drawing | {"model": weights, "sampler": drawn, "grid": plain, "dtype": model["dtype"]}
     generate = drawing | {"train": train, "sampler": drawn, "grid": prompts, "gate": config["gate"]}
+    generate |= rounded(model)
     beneath = [t.beneath for t in trainings if t.beneath]
     encoders = {slot: _judge(e) for slot, e in hub.encoders(config["dataset"]["encoders"]).items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}

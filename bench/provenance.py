@@ -40,8 +40,10 @@ def _cpu() -> str:
     )
 
 
-def provenance() -> dict[str, Any]:
-    """Returns git state, package versions and hardware."""
+def provenance(model: dict[str, Any]) -> dict[str, Any]:
+    """Returns git state, package versions and hardware, and where and how precisely a model of `conf/model` ran."""
+    from bench.backbone.place import called
+
     return {
         "git": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
@@ -50,4 +52,6 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "device": called(model["device"]),
+        "dtype": model["dtype"],
     }

@@ -20,6 +20,7 @@ class Reader:
     """The oracle, asked which of its subjects a picture shows."""
 
     columns = ("probability", "first")
+    device = "cpu"
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.folder = name, resolve(path)
@@ -58,9 +59,9 @@ class Reader:
         from bench.stickers.pretrain.data import to_tensor
         from bench.stickers.render import SIZE
 
-        self._model = self._model or oracle.load(self.folder)
+        self._model = self._model or oracle.load(self.folder).to(self.device)
         with torch.no_grad():
-            likely = self._model(to_tensor(squares(images, SIZE)))["subject"].softmax(-1)
+            likely = self._model(to_tensor(squares(images, SIZE)).to(self.device))["subject"].softmax(-1).cpu()
         rows = [
             (float(p[nouns].sum()), float(int(p.argmax()) in nouns))
             for p, nouns in zip(likely, map(self._nouns, texts), strict=True)

@@ -5,7 +5,6 @@ A method that learns from the judge it is scored by is at an advantage on that j
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ def to_images(pictures: Tensor) -> list[Image.Image]:
     """Returns pictures (n, 3, H, W) in [-1, 1] as images, which is how judges see them when they score."""
     from PIL import Image
 
-    pixels = ((pictures.detach().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    pixels = ((pictures.detach().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(p) for p in pixels]
 
 
@@ -40,13 +39,15 @@ class _Judged:
 
     kind: str
     path: str
+    _loaded: Any = field(default=None, repr=False, init=False)
 
-    @functools.cached_property
-    def encoder(self) -> Any:
-        """The judge, loaded when it is first asked."""
+    def encoder(self, device: torch.device) -> Any:
+        """Returns the judge, loaded when it is first asked, where the pictures are."""
         from bench.features import build
 
-        return build({"kind": self.kind, "name": self.kind, "path": self.path})
+        said = {"kind": self.kind, "name": self.kind, "path": self.path}
+        self._loaded = self._loaded or build(said, str(device))
+        return self._loaded
 
 
 @dataclass
@@ -57,9 +58,10 @@ class Likeness(_Judged):
 
     def __call__(self, pictures: Tensor, captions: Sequence[str], concept: Concept) -> Tensor:
         """Returns rewards (n,) of pictures (n, 3, H, W) in [-1, 1]."""
+        judge = self.encoder(pictures.device)
         if self._references is None:
-            self._references = self.encoder.images([read_picture(p) for p in concept.image_paths()])
-        return torch.from_numpy((self.encoder.images(to_images(pictures)) @ self._references.T).mean(1))
+            self._references = judge.images([read_picture(p) for p in concept.image_paths()])
+        return torch.from_numpy((judge.images(to_images(pictures)) @ self._references.T).mean(1)).to(pictures.device)
 
 
 @dataclass
@@ -68,5 +70,6 @@ class Following(_Judged):
 
     def __call__(self, pictures: Tensor, captions: Sequence[str], concept: Concept) -> Tensor:
         """Returns rewards (n,) of pictures (n, 3, H, W) in [-1, 1]."""
-        seen, text = self.encoder.images(to_images(pictures)), self.encoder.texts(captions)
-        return torch.from_numpy((seen * text).sum(1))
+        judge = self.encoder(pictures.device)
+        seen, text = judge.images(to_images(pictures)), judge.texts(captions)
+        return torch.from_numpy((seen * text).sum(1)).to(pictures.device)

@@ -27,6 +27,7 @@ from bench.training import instantiate, load_adapter, train
 if TYPE_CHECKING:
     from bench import features
     from bench.backbone.base import Backbone
+    from bench.backbone.place import Placement
     from bench.sides import Probe
 
 log = logging.getLogger("bench")
@@ -133,35 +134,45 @@ def _load_backbone(plan: Plan) -> Backbone:
     model = plan.config["model"]
     folder, lora = plan.model_folder, plan.model_lora
     weights = fingerprint(folder) + (fingerprint(lora) if lora else "")
-    return _resident(model["family"], folder, lora, model["max_sequence_length"], model["resolution"], weights)
+    from bench.backbone.place import Placement
+
+    where, square = Placement.of(model), model["resolution"]
+    return _resident(model["family"], folder, lora, model["max_sequence_length"], square, weights, where)
 
 
 @functools.lru_cache(maxsize=1)  # the jobs of a sweep share one loaded model
 def _resident(
-    family: str, folder: Path, lora: Path | None, max_sequence_length: int, resolution: int, weights: str
+    family: str,
+    folder: Path,
+    lora: Path | None,
+    max_sequence_length: int,
+    resolution: int,
+    weights: str,
+    where: Placement,
 ) -> Backbone:
     from bench import backbone
 
     log.info("loading %s", folder)
-    return backbone.load(family, folder, max_sequence_length, lora, resolution)
+    return backbone.load(family, folder, max_sequence_length, lora, resolution).place(where)
 
 
 @functools.lru_cache(maxsize=1)  # and the loaded judges; `fingerprints` are those of their files
-def _judges(specs: str, fingerprints: str) -> dict[str, features.Judge]:
+def _judges(specs: str, fingerprints: str, device: str) -> dict[str, features.Judge]:
     from bench import features
 
-    return {slot: features.build(spec) for slot, spec in json.loads(specs).items()}
+    return {slot: features.build(spec, device) for slot, spec in json.loads(specs).items()}
 
 
 def _record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
     import pandas as pd
 
     from bench import score
+    from bench.backbone.place import chosen
     from bench.features import FeatureCache
 
     specs: dict[str, dict[str, str]] = hub.encoders(plan.config["dataset"]["encoders"])
     prints = [fingerprint(resolve(s["path"])) for s in specs.values() if s["path"]]
-    encoders = _judges(json.dumps(specs), "".join(prints))
+    encoders = _judges(json.dumps(specs), "".join(prints), chosen(plan.config["model"]["device"]))
     metrics = load_metrics(plan.config["protocol"]["metrics"])
     wanted = [m for m in metrics if any(m.serves(p.concept.scored_as) for p in probes)]
 
@@ -214,6 +225,9 @@ def _row(plan: Plan, status: Status, **fields: Any) -> Row:
         hyperparameters=plan.hyperparameters,
         tuned=plan.tuned,
         fingerprints=_fingerprints(plan),
-        provenance=provenance() | made | c.get("_made", {}) | ({MEANINGLESS: RANDOM} if c["model"]["random"] else {}),
+        provenance=provenance(c["model"])
+        | made
+        | c.get("_made", {})
+        | ({MEANINGLESS: RANDOM} if c["model"]["random"] else {}),
         **fields,
     )

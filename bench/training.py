@@ -37,15 +37,15 @@ def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
 def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
     def trained(folder: Path) -> None:
         from bench.checkpoint import Checkpoint
-        from bench.memory import peak_memory
+        from bench.memory import named_shortage, peak_memory
         from bench.workbench import Workbench
 
         method, concept = instantiate(plan, training), training.concept
-        with beneath(training, store, backbone):
+        with beneath(training, store, backbone), named_shortage(f"training {training.method}", "method.batch_size"):
             checkpoint = Checkpoint(folder.with_name(f"{training.key}.checkpoints"))
             bench = Workbench(backbone(), concept, plan.config["seed"], plan.config["model"], checkpoint)
             try:
-                with peak_memory() as peak:
+                with peak_memory(backbone().device.type) as peak:
                     adapter = method.train(bench, concept)
                     adapter.cost["peak_memory_mib"] = peak()
                 adapter.save(folder)

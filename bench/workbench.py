@@ -169,27 +169,32 @@ class Workbench:
         order = torch.randperm(len(latents), generator=generator)
         index = order.repeat(-(-size // len(order)))[:size]
         x_0 = latents[index]
-        noise = torch.randn(x_0.shape, generator=generator)
-        t = self.backbone.sample_times(size, generator)
+        device = self.backbone.device  # noise and times are drawn on the CPU: a seed means the same everywhere
+        noise = torch.randn(x_0.shape, generator=generator).to(device)
+        t = self.backbone.sample_times(size, generator).to(device)
         x_t, target = self.backbone.add_noise(x_0, noise, t)
         chosen = [captions[i] for i in index.tolist()]
         return Batch(x_t, t, target, [c for c, _ in chosen], [b for _, b in chosen], x_0, step)
 
     def imagine(self, prompts: Sequence[str], stage: str = "prior") -> Tensor:
         """Returns what the untouched model makes of prompts: clean latents (n, C, h, w), its own sampler."""
+        from bench.backbone.batches import batch_size, in_batches
         from bench.backbone.sample import Guided, branches, denoise, scheduler_of, start
         from bench.progress import track
 
-        steps, scale, size = self.model["steps"], self.model["guidance_scale"], self.model["batch_size"]
-        parts, ways = [], branches(self.backbone, scale)
-        for i in track(range(0, len(prompts), size), f"{stage} pictures", -(-len(prompts) // size)):
-            some = list(prompts[i : i + size])
-            seeds = [self.seed_of(stage, i + k) for k in range(len(some))]
+        steps, ways = self.model["steps"], branches(self.backbone, self.model["guidance_scale"])
+
+        def made(indices: Sequence[int], count: int = steps) -> Tensor:
+            some, seeds = [prompts[i] for i in indices], [self.seed_of(stage, i) for i in indices]
             with self.backbone.using([]), torch.no_grad():
-                guided, scheduler = Guided(self.backbone, ways, some, some), scheduler_of(self.backbone, steps)
+                guided, scheduler = Guided(self.backbone, ways, some, some), scheduler_of(self.backbone, count)
                 x = start(self.backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0)
-                parts.append(denoise(self.backbone, x, guided, scheduler))
-            self._count(len(ways) * steps * len(some))
+                return denoise(self.backbone, x, guided, scheduler)
+
+        size = batch_size(self.model["batch_size"], self.backbone, lambda: made([0], 1))
+        batches = in_batches(range(len(prompts)), size, made, f"{stage} pictures")
+        parts = list(track(batches, f"{stage} pictures", -(-len(prompts) // size)))
+        self._count(len(ways) * steps * len(prompts))
         return torch.cat(parts)
 
     def prior(self, step: int, size: int, count: int) -> Batch:
@@ -213,13 +218,13 @@ class Workbench:
         scheduler = scheduler_of(self.backbone, steps)
         stop = int(torch.randint(1, steps, (1,), generator=generator))
         x = torch.randn((size, *self.backbone.latent_shape), generator=generator)
-        x = x * getattr(scheduler, "init_noise_sigma", 1.0)
+        x = x.to(self.backbone.device) * getattr(scheduler, "init_noise_sigma", 1.0)
         ways = branches(self.backbone, guidance_scale)
         with self.backbone.using(using), torch.no_grad():
             guided = Guided(self.backbone, ways, [prompt] * size, [prompt] * size)
             x_t = scaled(scheduler, denoise(self.backbone, x, guided, scheduler, stop), scheduler.timesteps[stop])
         self._count(len(ways) * stop * size)
-        t = torch.full((size,), float(scheduler.timesteps[stop]) / 1000)
+        t = torch.full((size,), float(scheduler.timesteps[stop]) / 1000, device=x.device)
         return Batch(x_t, t, torch.zeros_like(x_t), [prompt] * size, [prompt] * size, step=step)
 
     # --- the loop, and what it leaves ----------------------------------------------------------
@@ -238,7 +243,9 @@ class Workbench:
     ) -> None:
         """Trains a stage of the method (`bench.loop.fit`); `draw` replaces the batches of references."""
         batches = draw or (lambda step: self.batch(stage, step, batch_size))
-        fit(stage, groups, batches, loss, steps, self._checkpoint, self._log, after_step, also)
+        half = self.backbone.dtype == torch.float16  # whose gradients vanish unless the loss is scaled
+        scaler = torch.amp.GradScaler(self.backbone.device.type, enabled=half)
+        fit(stage, groups, batches, loss, steps, self._checkpoint, self._log, after_step, also, scaler)
 
     def adapter(
         self, lora: str | None = None, word: str | None = None, delta: str | None = None, *,

@@ -95,6 +95,7 @@ class DPG:
         """Alternates one step of the policy and one of the critic (Alg. 1)."""
         channels, side, _ = workbench.backbone.latent_shape
         self._critic = Critic(channels, side, workbench.generator("critic", 0))
+        self._critic.to(workbench.backbone.device)
         self._optimizer = torch.optim.SGD(self._critic.parameters(), lr=self.critic_lr)
         self._silent = 0
         self._seen: tuple[Tensor, Tensor] | None = None

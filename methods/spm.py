@@ -32,8 +32,8 @@ def random_directions(target: Tensor, count: int, generator: torch.Generator) ->
 
     In tens of thousands of dimensions every direction is far from the target: its rejection step rejects nothing.
     """
-    z = torch.randn((count, *target.shape), generator=generator)
-    length = target.norm() * (0.8 + 0.4 * torch.rand(count, generator=generator))
+    z = torch.randn((count, *target.shape), generator=generator).to(target)
+    length = target.norm() * (0.8 + 0.4 * torch.rand(count, generator=generator).to(target))
     return z / z.flatten(1).norm(dim=1)[:, None, None] * length[:, None, None]
 
 
@@ -109,5 +109,6 @@ class SPM:
 
             return directions
         words = workbench.embed(workbench.vocabulary())
-        weights = anchor_weights(words.embeds.flatten(1), named.embeds[0].flatten(), self.anchor_power)
+        embeds, target = words.embeds.flatten(1).float(), named.embeds[0].flatten().float()
+        weights = anchor_weights(embeds, target, self.anchor_power).cpu()  # drawn from with a generator of the CPU
         return lambda generator: words[torch.multinomial(weights, self.anchors, generator=generator).tolist()]

@@ -29,7 +29,7 @@ def edited(weight: Tensor, old: Tensor, new: Tensor, kept: Tensor, scales: tuple
     w, c, c_new, k = (x.double() for x in (weight, old, new, kept))
     lam, erase, preserve = scales
     left = lam * w + erase * (w @ c_new.T) @ c + preserve * (w @ k.T) @ k
-    right = lam * torch.eye(w.shape[1], dtype=w.dtype) + erase * c.T @ c + preserve * k.T @ k
+    right = lam * torch.eye(w.shape[1], dtype=w.dtype, device=w.device) + erase * c.T @ c + preserve * k.T @ k
     return torch.linalg.solve(right, left, left=False).to(weight.dtype)
 
 
@@ -61,7 +61,7 @@ class UCE:
         scales = (self.regularization, self.erase_scale, self.preserve_scale)
         delta = {}
         for module in backbone.modules("text_kv"):
-            weight = backbone.denoiser.get_submodule(module).weight.detach()
+            weight = backbone.denoiser.get_submodule(module).weight.detach().float()
             delta[f"{module}.weight"] = edited(weight, old[None], new[None], kept, scales) - weight
         return workbench.edited(delta)
 

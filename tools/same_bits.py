@@ -1,6 +1,6 @@
 """Shows that the code as it is computes what another revision's computed, bit for bit.
 
-Its trainings, pictures and attacks are then kept (`bench/same_code.json`).
+Its trainings, pictures and attacks are then kept (`bench/same_code.json`), those of methods whose files changed too.
 
 python tools/same_bits.py REVISION
 
@@ -57,7 +57,11 @@ def left(tree: Path, cases: list[list[str]], folders: Path, out: Path) -> Counte
 def codes(tree: Path) -> dict[str, str]:
     """Returns what a tree calls its code, by what is made with it."""
     env = os.environ | {"PYTHONPATH": str(tree)}
-    code = "import json; from bench.names import codes; print(json.dumps(codes()))"
+    code = (
+        "import json; from bench.names import codes, source_hash; from tools.methods_page import methods; "
+        "files = {c.__module__: source_hash(c.__module__ + '.' + c.__name__, 'method') for c in methods().values()}; "
+        "print(json.dumps(codes() | files))"
+    )
     made = subprocess.run([sys.executable, "-c", code], cwd=tree, env=env, check=True, capture_output=True)  # noqa: S603
     return json.loads(made.stdout)
 

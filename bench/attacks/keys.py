@@ -13,6 +13,11 @@ from bench.store import key_of
 TEMPLATES = "attack_templates"  # of the dataset
 
 
+def rounded(model: dict[str, Any]) -> dict[str, str]:
+    """Returns what a lower precision adds to a key; keys are older than the choice, and float32 adds nothing."""
+    return {} if model["dtype"] == "float32" else {"dtype": model["dtype"]}
+
+
 def attack_keys(
     config: dict[str, Any], concept: Concept, novel: Concept | None, templates: dict[str, Any], weights: str, train: str
 ) -> dict[str, str]:
@@ -42,7 +47,7 @@ def attack_keys(
             "novel": novel.fingerprint() if novel and name == "inversion" else "",
             "model": weights,
             "sampler": sampler(config["model"]),
-        }
+        } | rounded(config["model"])
         keys[f"{name}-base"] = key_of(shared)
         keys[name] = key_of(shared | {"train": train, "gate": config["gate"]})
     return keys

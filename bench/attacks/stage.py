@@ -17,6 +17,7 @@ from bench.attacks.words import find, plain_words
 from bench.checkpoint import Checkpoint
 from bench.concept import Concept, fill
 from bench.grid import Cell, Prompt, PromptGrid, surrogates
+from bench.memory import named_shortage
 from bench.sides import Probe, Side, applied, shoot
 from bench.store import key_of
 from bench.workbench import Workbench
@@ -140,7 +141,8 @@ class Attacks:
         with applied(self.backbone(), on) as names:
             bench = Workbench(self.backbone(), concept, 0, self.plan.config["model"], checkpoint)
             prompts = [asked(r.base) for r in concept.references]
-            yield Attacker(bench, prompts, names, self.plan.config["gate"], budget["batch_size"])
+            with named_shortage("attack", "protocol.attacks.NAME.batch_size"):
+                yield Attacker(bench, prompts, names, self.plan.config["gate"], budget["batch_size"])
         checkpoint.discard()
 
     def _kept(self, name: str, of: str, search: Callable[[Path], None]) -> Path:

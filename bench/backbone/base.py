@@ -6,7 +6,7 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from bench.backbone.delta import Deltas
 from bench.backbone.files import squares
 from bench.backbone.gate import Gate, Gating
+from bench.backbone.place import COMPILER, Placement, compiled, put, text_towers, visiting
 from bench.backbone.prompts import PromptEmbeds, Prompts
+from bench.backbone.recompute import recomputed
 from bench.backbone.token import ConceptToken
 from bench.errors import BenchError
 
@@ -30,6 +32,15 @@ def _several_adapters() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted")
         yield
+
+
+def _float_factors(network: nn.Module, name: str) -> None:
+    """Makes a LoRA's factors float32; autocast then rounds them, and PEFT must not raise the input instead."""
+    for module in network.modules():
+        if name in getattr(module, "lora_A", {}):
+            module.lora_A[name].float()
+            module.lora_B[name].float()
+            module.cast_input_dtype_enabled = False
 
 
 class Backbone(ABC):
@@ -47,7 +58,7 @@ class Backbone(ABC):
     kinds: ClassVar[dict[str, str]]  # kind of weights → what their modules' names match
 
     def __init__(self, pipe: Any, resolution: int = 0) -> None:
-        self.pipe, self.resolution = pipe, resolution
+        self.pipe, self.resolution, self.placement = pipe, resolution, Placement()
         self.guidance = 1.0  # what a guidance-distilled network is told; others are told nothing
         self.tokens: dict[str, ConceptToken] = {}
         self.standing: list[ConceptToken] = []
@@ -64,10 +75,47 @@ class Backbone(ABC):
                 part.eval().requires_grad_(False)
         self.prompts = Prompts(pipe, self.towers, self._embed, self.read)
         self.deltas, self.gating = Deltas(self.denoiser), Gating()
-        self._slots: Tensor | None = None
+        self.slots: Tensor | None = None  # where layer-wise words stand in the prompts that are being read
+        self.sampling = False
         self.readers = self._readers()
         for index, reader in enumerate(self.readers):
             reader.register_forward_pre_hook(self._layerwise_hook(index), with_kwargs=True)
+
+    # --- where it is -----------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is, and every tensor that is handed to it."""
+        return torch.device(self.placement.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the frozen networks compute in; latents, predictions, losses and what trains are float32."""
+        return self.placement.precision
+
+    def place(self, to: Placement) -> Backbone:
+        """Moves the pipeline, with nothing on it, and returns the backbone."""
+        put(self.pipe, self.denoiser, to)
+        self.placement = to
+        self.prompts.forget()
+        towers, away = text_towers(self.pipe), to.offload or to.drop_text_encoders
+        self.prompts.at_work = lambda stay: visiting(towers, self.device, away, stay)
+        if to.gradient_checkpointing:
+            self.denoiser.enable_gradient_checkpointing(lambda block, *args: recomputed(self, block, *args))
+        if to.compile:
+            self.denoiser.compile(backend=COMPILER)
+        return self
+
+    def _autoencoder(self, stay: bool = False) -> AbstractContextManager[None]:
+        return visiting([self.pipe.vae], self.device, self.placement.offload, stay)
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """Autocast where float32 factors lie on a network of half precision, as diffusers' training scripts run.
+
+        A saved adapter is loaded in the network's own precision, and needs none.
+        """
+        masters = any(factors[0].dtype != self.dtype for factors in self.loras.values())
+        return torch.autocast(self.device.type, self.dtype) if masters else nullcontext()
 
     # --- what a family says of itself ------------------------------------------------------------
 
@@ -157,13 +205,18 @@ class Backbone(ABC):
     def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
         side = self.latent_shape[1] * self.pipe.vae_scale_factor
-        z = self.pipe.vae.encode(self.pipe.image_processor.preprocess(squares(images, side))).latent_dist.mean
+        pixels = self.pipe.image_processor.preprocess(squares(images, side)).to(self.device, self.pipe.vae.dtype)
+        with self._autoencoder():
+            z = self.pipe.vae.encode(pixels).latent_dist.mean.float()
         return (z - self.latent_shift) * self.pipe.vae.config.scaling_factor
 
     def decode(self, x_0: Tensor) -> Tensor:
         """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents; gradients pass."""
         vae = self.pipe.vae
-        return vae.decode(x_0 / vae.config.scaling_factor + self.latent_shift, return_dict=False)[0]
+        z = (x_0 / vae.config.scaling_factor + self.latent_shift).to(vae.dtype)
+        with self._autoencoder(stay=z.requires_grad):
+            pictures: Tensor = vae.decode(z, return_dict=False)[0].float()
+        return pictures
 
     # --- prompts and prediction ------------------------------------------------------------------
 
@@ -176,12 +229,13 @@ class Backbone(ABC):
         return self.prompts.states(prompts, self.known_tokens(), self.active_tokens())
 
     def predict(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:
-        """Returns the network's prediction in its own parameterization at x_t (n, C, h, w) and t (n,)."""
-        self._slots = prompt.slots if bool(prompt.slots.any()) else None
+        """Returns the network's prediction in its own parameterization at x_t (n, C, h, w) and t (n,), in float32."""
+        self.slots = prompt.slots if bool(prompt.slots.any()) else None
         try:
-            return self._forward(x_t, t, prompt)
+            with self._arithmetic(), compiled(self):
+                return self._forward(x_t.to(self.dtype), t, prompt.to(self.dtype)).float()
         finally:
-            self._slots = None
+            self.slots = None
 
     def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns x_t = α x_0 + σ noise and the training target."""
@@ -198,11 +252,11 @@ class Backbone(ABC):
 
     def _layerwise_hook(self, index: int) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            if self._slots is not None:
+            if self.slots is not None:
                 states = kwargs["encoder_hidden_states"]
                 words = [t.layers for t in self.active_tokens() if t.layers is not None]
                 for k, layers in enumerate(words, start=1):
-                    here = (self._slots == k)[..., None]
+                    here = (self.slots == k)[..., None]
                     states = torch.where(here, layers[index].to(states.dtype), states)
                 kwargs["encoder_hidden_states"] = states
             return args, kwargs
@@ -216,7 +270,7 @@ class Backbone(ABC):
 
         Layer-wise vectors start at the states the init word itself has where they are read.
         """
-        word = self.prompts.new_rows(text, init)
+        word = self.prompts.new_rows(text, init, self.device)
         return ConceptToken(text, init, layers=nn.Parameter(self._states_of(init))) if layerwise else word
 
     @torch.no_grad()
@@ -226,13 +280,14 @@ class Backbone(ABC):
         place = self.prompts.place("a", f"a {word}")
         handles = [
             r.register_forward_pre_hook(
-                lambda m, a, k: seen.append(k["encoder_hidden_states"][:, place].mean(0)), with_kwargs=True
+                lambda m, a, k: seen.append(k["encoder_hidden_states"][:, place].float().mean(0)), with_kwargs=True
             )
             for r in self.readers
         ]
         noise = torch.randn(4, *self.latent_shape, generator=torch.Generator().manual_seed(0))
         try:
-            self.predict(noise, torch.tensor([0.2, 0.4, 0.6, 0.8]), self.encode_prompts([f"a {word}"] * 4))
+            t = torch.tensor([0.2, 0.4, 0.6, 0.8])
+            self.predict(noise.to(self.device), t.to(self.device), self.encode_prompts([f"a {word}"] * 4))
         finally:
             for handle in handles:
                 handle.remove()
@@ -270,13 +325,16 @@ class Backbone(ABC):
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets), init_lora_weights=init)
         with _several_adapters():
             self.denoiser.add_adapter(config, adapter_name=name)
+        if self.dtype != torch.float32:  # PEFT gives factors the network's precision
+            _float_factors(self.denoiser, name)
         self.trainable.add(name)
         return self._added(name)
 
     def load_lora(self, name: str, state: dict[str, Tensor], weight: float = 1.0, gate: Gate | None = None) -> None:
         """Puts saved LoRA factors on the denoiser, to act at a weight, or by a gate."""
+        here = {k: v.to(self.device, self.dtype) for k, v in state.items()}
         with _several_adapters():
-            self.denoiser.load_lora_adapter(dict(state), prefix=None, adapter_name=name)
+            self.denoiser.load_lora_adapter(here, prefix=None, adapter_name=name)
         self.lora_weights[name] = weight
         self._added(name)
         if gate:
@@ -293,7 +351,8 @@ class Backbone(ABC):
         """Returns the LoRA factors by the names diffusers saves them under."""
         from peft import get_peft_model_state_dict
 
-        return {k: v.detach().clone() for k, v in get_peft_model_state_dict(self.denoiser, adapter_name=name).items()}
+        state = get_peft_model_state_dict(self.denoiser, adapter_name=name)
+        return {k: v.detach().to("cpu", copy=True) for k, v in state.items()}
 
     def freeze(self, name: str) -> None:
         """Ends the training of a LoRA, a word or a set of weight changes."""
@@ -336,6 +395,8 @@ class Backbone(ABC):
     def clear(self) -> None:
         """Takes everything off the backbone again; a placeholder's text is then read as any other text."""
         self._activate(())
+        if self.placement.compile and self.loras:
+            torch.compiler.reset()  # or the code of every adapter there was is tried before it is compiled anew
         with _several_adapters():
             for name in sorted(self.loras):
                 self.denoiser.delete_adapters(name)

@@ -20,7 +20,7 @@ class Delta(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns the weight in use."""
-        return weight + self.value if self.on else weight
+        return (weight + self.value).to(weight.dtype) if self.on else weight
 
 
 def _still_first(module: nn.Module, args: tuple[Tensor], out: Tensor) -> Tensor:
@@ -45,7 +45,8 @@ class Deltas:
         made: dict[str, Delta] = {}
         for path, value in weights.items():
             owner, field = self._owner(path)
-            start = torch.zeros_like(getattr(owner, field)) if value is None else value.float()
+            weight = getattr(owner, field)
+            start = torch.zeros_like(weight, dtype=torch.float32) if value is None else value.to(weight.device).float()
             made[path] = Delta(start.detach().clone(), trainable)
             parametrize.register_parametrization(owner, field, made[path])
             if still_first:
@@ -61,7 +62,7 @@ class Deltas:
 
     def state(self, name: str) -> dict[str, Tensor]:
         """Returns a set's changes by the path of their weight."""
-        return {path: delta.value.detach().clone() for path, delta in self.sets[name].items()}
+        return {path: delta.value.detach().to("cpu", copy=True) for path, delta in self.sets[name].items()}
 
     def clear(self) -> None:
         """Takes all changes off; the weights are the originals again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ class PromptEmbeds:
         """Returns other states (m, tokens, width) beside this one prompt's pooled vector."""
         return PromptEmbeds(embeds, self.pooled.expand(len(embeds), -1), self.slots.expand(len(embeds), -1))
 
+    def to(self, dtype: torch.dtype) -> PromptEmbeds:
+        """Returns the same in another precision."""
+        return PromptEmbeds(self.embeds.to(dtype), self.pooled.to(dtype), self.slots)
+
     def __getitem__(self, index: Sequence[int]) -> PromptEmbeds:
         where = list(index)
         return PromptEmbeds(self.embeds[where], self.pooled[where], self.slots[where])
@@ -61,11 +66,17 @@ class Prompts:
         self._plain = [copy.deepcopy(t) for t in self.tokenizers]
         self.switches = [RowSwitch(_embedding(e), i) for i, e in enumerate(self.encoders)]
         self._kept: dict[str, PromptEmbeds] = {}
+        # brings the towers to their work, for a block, where they lie elsewhere; told whether they are to stay
+        self.at_work: Callable[[bool], AbstractContextManager[None]] = lambda stay: nullcontext()
 
     @property
     def tokenizers(self) -> list[Any]:
         """The tokenizers; placeholders are added to them as they are used."""
         return [getattr(self.pipe, tokenizer) for tokenizer, _ in self.towers]
+
+    def forget(self) -> None:
+        """Forgets what was encoded, as when the towers are moved."""
+        self._kept.clear()
 
     def clear(self) -> None:
         """Forgets the placeholders: their text is then read as any other text."""
@@ -85,12 +96,13 @@ class Prompts:
             used: the words in use; a gradient reaches those that train.
         """
         named = [p for p in dict.fromkeys(prompts) if any(t.text in p for t in known)]
-        for prompt in dict.fromkeys(prompts):
-            if prompt not in self._kept and prompt not in named:
+        new = [p for p in dict.fromkeys(prompts) if p not in self._kept and p not in named]
+        groups = [named] if torch.is_grad_enabled() and named else [[p] for p in named]
+        with self.at_work(_trains(used)) if new or named else nullcontext():
+            for prompt in new:
                 with torch.no_grad():
                     self._kept[prompt] = self._encode([prompt], known, used)
-        groups = [named] if torch.is_grad_enabled() and named else [[p] for p in named]
-        fresh = [self._encode(group, known, used) for group in groups]
+            fresh = [self._encode(group, known, used) for group in groups]
         encoded = PromptEmbeds.cat(fresh) if fresh else None
         return PromptEmbeds.cat(
             [encoded[[named.index(p)]] if encoded is not None and p in named else self._kept[p] for p in prompts]
@@ -107,7 +119,7 @@ class Prompts:
                     here = ids == self.tokenizers[tower].convert_tokens_to_ids(token.text)
                     slots[:, begin : begin + ids.shape[1]][here] = k
                     begin += ids.shape[1]
-        return PromptEmbeds(embeds, pooled, slots)
+        return PromptEmbeds(embeds, pooled, slots.to(embeds.device))
 
     def ids(self, prompts: Sequence[str], tower: int = 0) -> Tensor:
         """Returns token ids (n, length) as a tower reads them, padded."""
@@ -123,10 +135,10 @@ class Prompts:
     def states(
         self, prompts: Sequence[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]
     ) -> list[tuple[Tensor, Tensor]]:
-        """Returns each tower's ids (n, length) and last hidden states (n, length, width), with gradients."""
-        with _Switched(self, known, used):
-            ids = [self.ids(prompts, i) for i in range(len(self.encoders))]
-            return [(i, e(i).last_hidden_state) for i, e in zip(ids, self.encoders, strict=True)]
+        """Returns each tower's ids (n, length) and last hidden states (n, length, width), float32, with gradients."""
+        with self.at_work(_trains(used)), _Switched(self, known, used):
+            ids = [self.ids(prompts, i).to(e.device) for i, e in enumerate(self.encoders)]
+            return [(i, e(i).last_hidden_state.float()) for i, e in zip(ids, self.encoders, strict=True)]
 
     def placeholders(
         self, index: int, known: Sequence[ConceptToken], used: Sequence[ConceptToken]
@@ -142,13 +154,14 @@ class Prompts:
             out[tokenizer.convert_tokens_to_ids(token.text)] = (init, row)
         return out
 
-    def new_rows(self, text: str, init: str) -> ConceptToken:
-        """Returns a trainable word with one row a tower that starts at the init word (its first piece)."""
+    def new_rows(self, text: str, init: str, device: torch.device) -> ConceptToken:
+        """Returns a trainable word with one float32 row a tower that starts at the init word (its first piece)."""
         ids = [t(init, add_special_tokens=False).input_ids for t in self.tokenizers]
         if not ids[0]:
             raise BenchError(f"token {text}: the word it starts from, {init!r}, has no token; any word would be right")
         rows = [
-            nn.Parameter(_embedding(e).weight[i[0]].detach().clone()) for e, i in zip(self.encoders, ids, strict=True)
+            nn.Parameter(_embedding(e).weight[i[0]].detach().clone().to(device).float())
+            for e, i in zip(self.encoders, ids, strict=True)
         ]
         return ConceptToken(text, init, rows=rows)
 
@@ -157,6 +170,11 @@ def _embedding(encoder: Any) -> Any:
     """Returns the token embedding that an encoder reads through; a T5's own is a tied copy it does not use."""
     stack: Any = getattr(encoder, "encoder", None)
     return stack.embed_tokens if hasattr(stack, "embed_tokens") else encoder.get_input_embeddings()
+
+
+def _trains(used: Sequence[ConceptToken]) -> bool:
+    """Whether a gradient is to pass the towers."""
+    return torch.is_grad_enabled() and any(row.requires_grad for token in used for row in token.rows)
 
 
 class _Switched:

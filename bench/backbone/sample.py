@@ -62,9 +62,10 @@ def consistency(scale: float, consistency_scale: float) -> list[Branch]:
 
 
 def start(backbone: Backbone, seeds: Sequence[int]) -> Tensor:
-    """Returns the noise (n, C, h, w) of seeds, each from its own generator."""
+    """Returns the noise (n, C, h, w) of seeds, each from its own generator: drawn on the CPU, the same everywhere."""
     shape = (1, *backbone.latent_shape)
-    return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+    return noise.to(backbone.device)
 
 
 def scheduler_of(backbone: Backbone, steps: int) -> Any:
@@ -134,10 +135,19 @@ def denoise(
     if begin and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin)
     for timestep in scheduler.timesteps[begin:stop]:
-        x_t = scaled(scheduler, x, timestep)
-        prediction = guided(x_t, torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000)
+        x_t, t = scaled(scheduler, x, timestep), torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000
+        prediction = guided(x_t, t.to(x.device))
         x = scheduler.step(prediction, timestep, x, return_dict=False)[0]
     return x
+
+
+@contextmanager
+def _sampling(backbone: Backbone) -> Iterator[None]:
+    backbone.sampling = True
+    try:
+        yield
+    finally:
+        backbone.sampling = False
 
 
 @torch.no_grad()
@@ -165,7 +175,7 @@ def sample(
         gate: how gated adapters act.
     """
     scheduler = scheduler_of(backbone, steps)
-    with _gated(backbone, prompts, gate):
+    with _gated(backbone, prompts, gate), _sampling(backbone):
         guided = Guided(backbone, branches(backbone, guidance_scale, consistency_scale), prompts, base or prompts)
         x = denoise(backbone, start(backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0), guided, scheduler)
     return backbone.pipe.image_processor.postprocess(backbone.decode(x), output_type="pil")

@@ -41,8 +41,8 @@ class SD(Backbone):
         return [m for n, m in self.denoiser.named_modules() if n.endswith("attn2")]
 
     def _embed(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
-        embeds, _ = self.pipe.encode_prompt(prompts, "cpu", 1, False)
-        return embeds, torch.zeros(len(prompts), 0)
+        embeds, _ = self.pipe.encode_prompt(prompts, self.device, 1, False)
+        return embeds, embeds.new_zeros(len(prompts), 0)
 
     def _steps(self, t: Tensor) -> Tensor:
         return (STEPS * t).round().long().clamp(0, STEPS - 1)
@@ -52,7 +52,7 @@ class SD(Backbone):
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns √ᾱ and √(1 − ᾱ) of the noise schedule."""
-        alpha_bar = self.pipe.scheduler.alphas_cumprod[self._steps(t)][:, None, None, None]
+        alpha_bar = self.pipe.scheduler.alphas_cumprod.to(t.device)[self._steps(t)][:, None, None, None]
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def standing(backbone: Backbone, adapter: Adapter) -> Iterator[None]:
             weight = backbone.denoiser.get_parameter(path)
             before.setdefault(path, weight.detach().clone())
             weight.add_(change.to(weight).view_as(weight))
-    backbone.standing = [ConceptToken.from_state(**t) for t in adapter.tokens]
+    backbone.standing = [ConceptToken.from_state(**t, device=backbone.device) for t in adapter.tokens]
     try:
         yield
     finally:

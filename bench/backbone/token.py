@@ -36,14 +36,17 @@ class ConceptToken:
         return named | ({"layers": self.layers.detach().clone()} if self.layers is not None else {})
 
     @classmethod
-    def from_state(cls, text: str, init: str, state: dict[str, Tensor]) -> ConceptToken:
-        """Builds a frozen token from saved vectors."""
+    def from_state(
+        cls, text: str, init: str, state: dict[str, Tensor], device: torch.device | None = None
+    ) -> ConceptToken:
+        """Builds a frozen token from saved vectors, on their own device or another."""
         rows = [
-            nn.Parameter(state[f"row_{i}"].clone(), requires_grad=False)
+            nn.Parameter(state[f"row_{i}"].to(device=device, copy=True), requires_grad=False)
             for i in range(len(state))
             if f"row_{i}" in state
         ]
-        layers = nn.Parameter(state["layers"].clone(), requires_grad=False) if "layers" in state else None
+        layered = "layers" in state
+        layers = nn.Parameter(state["layers"].to(device=device, copy=True), requires_grad=False) if layered else None
         return cls(text, init, rows, layers)
 
     def copy(self, trainable: bool) -> ConceptToken:

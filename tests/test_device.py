@@ -1,0 +1,142 @@
+"""The code on another device than the CPU: it gives what it gives on the CPU, and mixes devices nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from elsewhere import DEVICE, Mixed, elsewhere
+from tiny import bench_of, concept, flow_folder, unet_folder
+from torch import Tensor
+
+from bench import backbone, features, paths
+from bench.backbone.base import Backbone
+from bench.backbone.place import Placement
+from bench.compose import compose
+from bench.contract import tensors
+from bench.pictures import read_picture
+from bench.plan import Plan, make
+from bench.training import instantiate
+from bench.workbench import Workbench
+from tests.test_matrix import CASES, request
+
+DATASET = paths.shipped("datasets") / "stickers"
+ENCODERS = yaml.safe_load((paths.shipped("conf") / "dataset/stickers.yaml").read_text())["encoders"]
+HERE, AWAY = Placement(), Placement(str(DEVICE))
+FOLDERS = {"flow": flow_folder, "epsilon": unet_folder}
+FIRST = list({(name, family): (name, family, task) for name, family, task in reversed(CASES)}.values())  # of its tasks
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("device")
+
+
+@cache
+def _folder(family: str, root: Path) -> Path:
+    return FOLDERS[family](root / family)
+
+
+@cache
+def _network(family: str, root: Path, where: Placement) -> Backbone:
+    return backbone.load(family, _folder(family, root)).place(where)
+
+
+def _plan(name: str, family: str, task: str, root: Path) -> Plan:
+    return make(*compose(request(name, family, task, _folder(family, root), root / "runs")))
+
+
+def _left(plan: Plan, network: Backbone, folder: Path) -> tuple[dict[str, Tensor], np.ndarray[Any, Any]]:
+    """Returns what a training leaves, and what is then drawn with it."""
+    training = plan.trainings[-1]
+    adapter = instantiate(plan, training).train(bench_of(network, training.concept, folder), training.concept)
+    network.clear()
+    left = {k: v.cpu() for k, v in tensors(adapter).items()}
+    adapter.save(folder / "adapter")
+    with type(adapter).load(folder / "adapter").applied(network):
+        prompts = [training.concept.target, "a cat on a beach"]
+        images = network.sample(prompts, [0, 1], 2, 3.0, consistency_scale=adapter.consistency_scale)
+    return left, np.stack([np.asarray(i, np.int64) for i in images])
+
+
+def _plain_descent(groups: list[dict[str, Any]], **options: Any) -> torch.optim.Optimizer:
+    """In place of AdamW, whose first step is the gradient's sign: of a gradient of zero, that is the rounding's."""
+    return torch.optim.SGD([p for g in groups for p in g["params"]], lr=1.0)
+
+
+@pytest.mark.parametrize(("name", "family", "task"), FIRST)
+def test_a_method_elsewhere_leaves_and_draws_what_it_does_on_the_cpu(
+    name: str, family: str, task: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim, "AdamW", _plain_descent)
+    monkeypatch.setattr(Workbench, "vocabulary", lambda self: ["dog", "car", "house"])
+    plan = _plan(name, family, task, root)
+    here, drawn = _left(plan, _network(family, root, HERE), tmp_path / "here")
+    with elsewhere():
+        away, drawn_away = _left(plan, _network(family, root, AWAY), tmp_path / "away")
+    assert here.keys() == away.keys()
+    for key, value in here.items():
+        torch.testing.assert_close(away[key], value, rtol=1e-2, atol=1e-5)
+    assert np.abs(drawn - drawn_away).max() <= 2
+
+
+def test_the_guard_raises_what_a_gpu_would() -> None:
+    with elsewhere():
+        x = torch.ones(3).to(DEVICE)
+        for wrong in (
+            lambda: x + torch.ones(3),
+            lambda: torch.arange(3.0)[torch.zeros(2, dtype=torch.long).to(DEVICE)],
+            lambda: torch.randn(3, device=DEVICE, generator=torch.Generator()),
+        ):
+            with pytest.raises(Mixed):
+                wrong()
+        with pytest.raises(RuntimeError, match="not supported"):
+            x.numpy()
+        assert (x + 1).sum().item() == 6
+        assert (x.cpu() + torch.ones(3)).device.type == "cpu"
+
+
+@pytest.mark.parametrize("memory", ["offload", "drop_text_encoders"])
+def test_parts_that_are_not_in_use_lie_on_the_cpu(memory: str, root: Path, tmp_path: Path) -> None:
+    away = Placement(str(DEVICE), offload=memory == "offload", drop_text_encoders=memory != "offload")
+    plain = _drawn(_network("flow", root, HERE))
+    with elsewhere():
+        network = _network("flow", root, away)
+        tower, vae = network.pipe.text_encoder, network.pipe.vae
+        assert np.abs(_drawn(network) - plain).max() <= 2
+        assert tower.device.type == "cpu"
+        assert (vae.device.type == "cpu") == (memory == "offload")
+        bench = bench_of(network, concept(DATASET, "whole_cat"), tmp_path)
+        token = bench.token("word", init="cat")
+        batch = bench.batch("s", 0, 2)
+        bench.denoising(batch, ["word"]).backward()  # a word trains: the towers had to stay for it
+        assert tower.device == DEVICE and all(row.grad is not None for row in token.rows)
+        network.clear()
+        _drawn(network, "another prompt")
+        assert tower.device.type == "cpu"
+
+
+def _drawn(network: Backbone, prompt: str = "a cat") -> np.ndarray[Any, Any]:
+    (image,) = network.sample([prompt], [0], 2, 3.0)
+    return np.asarray(image, np.int64)
+
+
+@pytest.mark.parametrize("slot", ENCODERS)
+def test_a_judge_elsewhere_says_what_it_says_on_the_cpu(slot: str) -> None:
+    pictures = [read_picture(p) for p in sorted((DATASET / "concepts" / "whole_cat").glob("*.png"))[:2]]
+
+    def said(device: str) -> Sequence[float]:
+        judge = features.build(ENCODERS[slot], device)
+        seen = judge.images(pictures) if hasattr(judge, "images") else judge.pairs(pictures, ["a cat", "a dog"])
+        words = [judge.texts(["a cat"]).ravel()] if hasattr(judge, "texts") else []
+        return np.concatenate([seen.ravel(), *words])
+
+    plain = said("cpu")
+    with elsewhere():
+        np.testing.assert_allclose(said(str(DEVICE)), plain, atol=1e-4)

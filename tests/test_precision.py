@@ -1,0 +1,142 @@
+"""Lower precision, recomputed activations and compiled code: near to float32 as it is, and finite."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import MODEL, bench_of, concept, flow_folder, unet_folder
+
+from bench import backbone, paths
+from bench.backbone.base import Backbone
+from bench.backbone.place import Placement
+from bench.workbench import Batch, Group, Workbench
+
+DATASET = paths.shipped("datasets") / "stickers"
+FOLDERS = {"flow": flow_folder, "epsilon": unet_folder}
+FAMILIES = list(FOLDERS)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    return request.param, FOLDERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def _network(folder: tuple[str, Path], **options: Any) -> Backbone:
+    return backbone.load(*folder).place(Placement(**options))
+
+
+def _bench(network: Backbone, folder: Path) -> Workbench:
+    return bench_of(network, concept(DATASET, "whole_cat"), folder)
+
+
+def _gradients(network: Backbone, folder: Path, layerwise: bool = True) -> dict[str, torch.Tensor]:
+    """Returns gradients of one loss of LoRA, word and weight changes, its teacher switched differently before it."""
+    bench = _bench(network, folder)
+    factors = bench.lora("lora", 2, init="gaussian")
+    with torch.no_grad():
+        for k, p in enumerate(factors):  # or half of the gradients are zero
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(k)) * 0.05)
+    word = bench.token("word", init="cat", layerwise=layerwise)
+    changes = bench.weights("delta", "text_kv")
+    batch = bench.batch("s", 0, 2)
+    (ours,) = bench.predict(batch, batch.complete, using=["lora", "word", "delta"], grad=True)
+    (theirs,) = bench.predict(batch, batch.base)  # switches everything off before the backward pass
+    assert ours.dtype == theirs.dtype == torch.float32
+    (ours - batch.target).square().mean().backward()
+    every = [*factors, *word.parameters(), *changes]
+    assert all(p.dtype == torch.float32 and p.grad is not None for p in every)
+    out = {str(i): p.grad.clone() for i, p in enumerate(every)} | {"ours": ours.detach(), "theirs": theirs}
+    network.clear()
+    return out
+
+
+def _share(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """Returns the cosine of two sets of tensors."""
+    a, b = (torch.cat([v.flatten() for v in x.values()]) for x in (one, other))
+    assert torch.isfinite(a).all() and torch.isfinite(b).all()
+    return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
+
+
+@pytest.mark.parametrize("layerwise", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_recomputed_activations_give_the_same_gradients(
+    folder: tuple[str, Path], dtype: str, layerwise: bool, tmp_path: Path
+) -> None:
+    plain = _gradients(_network(folder, dtype=dtype), tmp_path / "plain", layerwise)
+    recomputed = _gradients(_network(folder, dtype=dtype, gradient_checkpointing=True), tmp_path / "again", layerwise)
+    for name, value in plain.items():
+        torch.testing.assert_close(recomputed[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_predicts_and_trains_near_to_float32(
+    folder: tuple[str, Path], dtype: str, tmp_path: Path
+) -> None:
+    full = _gradients(_network(folder), tmp_path / "full")
+    half = _gradients(_network(folder, dtype=dtype), tmp_path / "half")
+    assert 0.98 < _share(full, half) < 1
+    images = [_network(folder, dtype=d).sample(["a cat"], [0], 3, 3.0)[0] for d in ("float32", dtype)]
+    a, b = (np.asarray(i, float) for i in images)
+    assert 0 < np.abs(a - b).mean() < 8
+
+
+def _loss(bench: Workbench, batch: Batch) -> dict[str, torch.Tensor]:
+    return {"loss": bench.denoising(batch, ["lora"])}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_training_in_half_precision_leaves_float32_and_goes_on_where_it_stopped(
+    folder: tuple[str, Path], dtype: str, tmp_path: Path
+) -> None:
+    network = _network(folder, dtype=dtype)
+
+    def trained(where: Path, *steps: int) -> dict[str, torch.Tensor]:
+        checkpoint = _bench(network, where)._checkpoint
+        for count in steps:
+            network.clear()
+            bench = Workbench(network, concept(DATASET, "whole_cat"), 0, MODEL, checkpoint)
+            group = Group(bench.lora("lora", 2), 1e-2)
+            bench.fit("s", [group], partial(_loss, bench), count, 2)
+        return bench.adapter(lora="lora").loras[0].factors
+
+    once, twice = trained(tmp_path / "a", 4), trained(tmp_path / "b", 2, 4)
+    assert {v.dtype for v in once.values()} == {torch.float32}
+    assert any(v.abs().max() > 0 for k, v in once.items() if "lora_B" in k)
+    assert all(torch.equal(once[k], twice[k]) for k in once)
+
+
+def test_compiled_pictures_are_the_same_with_adapters_switched(
+    folder: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, network = _network(folder), _network(folder)
+    calls: list[str] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:  # the code dynamo makes, run as it is
+        calls.append("compiled")
+        return graph.forward
+
+    monkeypatch.setattr("bench.backbone.base.COMPILER", backend)
+    network.place(Placement(compile=True))
+    trainer = _bench(plain, tmp_path)
+    for p in trainer.lora("lora", 2, init="gaussian"):
+        torch.nn.init.normal_(p, std=0.2)
+    adapter = trainer.adapter(lora="lora")
+    for rules in ({}, {"consistency_scale": 2.0}):  # DCO's guidance switches at every step
+        drawn = []
+        for each in (plain, network):
+            before = each.sample(["a cat"], [0], 2, 3.0)[0]
+            with adapter.applied(each):
+                drawn.append([before, each.sample(["a cat"], [0], 2, 3.0, base=["a dog"], **rules)[0]])
+        a, b = (np.asarray([np.asarray(i, int) for i in some]) for some in drawn)
+        assert np.abs(a - b).max() <= 1
+        assert np.abs(a[0] - a[1]).max() > 1  # the adapter acts
+    assert calls
+    calls.clear()
+    _gradients(network, tmp_path / "g")
+    assert not calls  # training is not compiled
+    torch.compiler.reset()
