@@ -189,16 +189,6 @@ class Backbone(ABC):
             warnings.filterwarnings("ignore", message="__array__ implementation")  # Euler's, of a tensor to NumPy
             scheduler.set_timesteps(steps)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the denoiser lies."""
-        return self.denoiser.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the denoiser computes in."""
-        return self.denoiser.dtype
-
     # --- pictures --------------------------------------------------------------------------------
 
     @torch.no_grad()
