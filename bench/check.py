@@ -132,16 +132,20 @@ class Asked:
         return ", ".join(stated)
 
     def plan(self, kind: str, family: str, folder: str | None = None) -> Plan:
-        """Plans a run on a concept of a kind; no judge and no metric is wanted."""
+        """Plans a run on a concept of a kind; no judge and no metric is wanted.
+
+        Without a folder no model is there to run: the family is only said to be another.
+        """
         from bench.plan import make
 
-        model = self.config["model"] | {"name": f"a {family} model", "family": family}
-        model |= {"path": folder} if folder else {}
+        said = self.config["model"] | {"name": f"a {family} model"}
+        model = said | ({"path": folder, "family": family} if folder else {})
         dataset = self.config["dataset"] | {"encoders": {}}
         protocol = self.config["protocol"] | {"metrics": [], "attacks": None}
         concept = next(c for c in held_out(self.config, kind) if self._fits(c))
         changed = {"model": model, "dataset": dataset, "protocol": protocol, "concept": concept}
-        return make(self.config | changed, self.name)
+        plan = make(self.config | changed, self.name)
+        return dataclasses.replace(plan, config=plan.config | {"model": model | {"family": family}})
 
     def _fits(self, concept: str) -> bool:
         """Returns whether the parts of a composite concept are of a kind that is served apart."""

@@ -15,7 +15,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-FAMILIES = {"flow": "flow transformers (SD3)", "epsilon": "U-Nets, ε (SD1, SDXL)", "v": "U-Nets, v (SD2)"}
+FAMILIES = {
+    "flow": "flow transformers (SD3, SD3.5, FLUX.1)",
+    "epsilon": "U-Nets, ε (SD1, SDXL)",
+    "v": "U-Nets, v (SD2, SDXL)",
+}
 TASKS = ("subject", "style", "subject_style", "multi", "erase", "roundtrip")
 HEAD = """# Methods
 
