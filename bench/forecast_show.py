@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,9 +11,9 @@ from bench.backbone.files import resolve
 from bench.forecast import ATTACK, NAMES, TRAIN, Step, guess, unique
 from bench.past import BASE, OWN, SCORE, Past
 from bench.plan import Plan
+from bench.vram import TRAINED, Need, count, need
 
 LIBRARIES = 1e9  # bytes of a process with its libraries, on Linux without a GPU
-TRAINED = 16  # bytes a trained number: itself, its gradient and the optimizer's two moments
 
 
 def write(planned: Sequence[Plan], begins: bool = False) -> None:
@@ -47,6 +45,7 @@ def write(planned: Sequence[Plan], begins: bool = False) -> None:
     console.print(f"{_runs(len(planned))}, {there} of them there already")
     console.print(table)
     lines = [("time", _time(total, unknown)), ("memory", _memory(planned, past)), ("disk", _disk(planned, left, past))]
+    lines += [("GPU" if k == 0 else "", s) for k, s in enumerate(_gpu(planned, past))]
     lines += [("source" if k == 0 else "", s) for k, s in enumerate(_sources(left, past))]
     sys.stdout.write("".join(f"{label:<8}{text}\n" for label, text in lines))
     end = "." if begins else "; nothing was started."
@@ -82,9 +81,9 @@ def _memory(planned: Sequence[Plan], past: Past) -> str:
     largest, judges, trained = 0, 0, 0.0
     for plan in planned:
         folders = [plan.model_folder, *([plan.model_lora] if plan.model_lora else [])]
-        largest = max(largest, sum(map(_weights, folders)))
+        largest = max(largest, 4 * sum(map(count, folders)))
         specs = plan.config["dataset"]["encoders"].values()
-        judges = max(judges, sum(_weights(resolve(e["path"])) for e in specs if e["path"]))
+        judges = max(judges, sum(4 * count(resolve(e["path"])) for e in specs if e["path"]))
         rows, _ = past.like(plan.method, plan.config["model"]["name"])
         trained = max([trained, *(TRAINED * r.cost.get("parameters", 0) for r in rows)])
     total = LIBRARIES + largest + judges + trained
@@ -94,17 +93,22 @@ def _memory(planned: Sequence[Plan], past: Past) -> str:
     )
 
 
-def _weights(folder: Path) -> int:
-    """Returns the bytes of all numbers of a model as they are loaded, four each."""
-    files = [folder] if folder.is_file() else folder.rglob("*.safetensors")
-    return sum(4 * math.prod(shape) for path in files for shape in _shapes(path))
-
-
-def _shapes(path: Path) -> list[list[int]]:
-    """Returns the shapes in a safetensors file's header; planning has checked that it is whole."""
-    with path.open("rb") as f:
-        said = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-    return [entry["shape"] for name, entry in said.items() if name != "__metadata__"]
+def _gpu(planned: Sequence[Plan], past: Past) -> list[str]:
+    """Returns what each method takes of a GPU on each model, the largest of its runs."""
+    needs: dict[str, Need] = {}
+    for plan in planned:
+        if plan.config["model"]["device"] == "cpu":
+            continue
+        for training in plan.trainings:
+            about = plan.config["model"]
+            name = f"{training.method} on {about['name']} in {about['dtype']}"
+            found = need(plan, training, past)
+            needs[name] = max(needs.get(name, found), found, key=lambda n: n.total)
+    return [
+        f"{name}: about {_size(n.total)} (model {_size(n.parts)}, what is trained {_size(n.trained)}, activations "
+        f"about {_size(n.training)}; a picture at a time about {_size(n.picture)})"
+        for name, n in needs.items()
+    ]
 
 
 def _disk(planned: Sequence[Plan], left: dict[Step, Plan], past: Past) -> str:

@@ -1,0 +1,87 @@
+"""What `plan` says of a GPU's memory, against what the networks really are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import bench_of, concept, flow_folder, unet_folder
+from torch import nn
+
+from bench import backbone, paths, vram
+from bench.__main__ import main
+from bench.compose import compose
+from bench.past import Past
+from bench.plan import Plan, make
+
+FOLDERS = {"flow": flow_folder, "epsilon": unet_folder}
+
+
+def _need(folder: Path, family: str, method: str, *more: str) -> tuple[Plan, vram.Need]:
+    model = ["model=sticker-flow" if family == "flow" else "model=sticker-unet", "model.name=tiny"]
+    asked = [f"+method={method}", "concept=whole_cat", *model, f"model.path={folder}", f"root={folder}/runs", *more]
+    plan = make(*compose(asked))
+    return plan, vram.need(plan, plan.trainings[0], Past(folder / "runs"))
+
+
+@pytest.mark.parametrize("family", FOLDERS)
+def test_parts_and_factors_are_counted_exactly(family: str, tmp_path: Path) -> None:
+    folder = FOLDERS[family](tmp_path / "model")
+    _, found = _need(folder, family, "dco", "method.rank=3")
+    network = backbone.load(family, folder)
+    parts = [m for m in network.pipe.components.values() if isinstance(m, nn.Module)]
+    assert found.parts == 4 * sum(v.numel() for m in parts for v in m.state_dict().values())
+    bench = bench_of(network, concept(paths.shipped("datasets") / "stickers", "whole_cat"), tmp_path / "bench")
+    assert found.trained == vram.TRAINED * sum(p.numel() for p in bench.lora("lora", 3))
+
+
+def test_memory_options_take_less(tmp_path: Path) -> None:
+    folder = flow_folder(tmp_path / "model")
+    _, plain = _need(folder, "flow", "dco")
+    _, half = _need(folder, "flow", "dco", "model.dtype=bfloat16")
+    assert (half.parts, half.training, half.trained) == (plain.parts / 2, plain.training / 2, plain.trained)
+    _, recomputed = _need(folder, "flow", "dco", "model.memory.gradient_checkpointing=true")
+    assert recomputed.training < plain.training
+    _, dropped = _need(folder, "flow", "dco", "model.memory.drop_text_encoders=true")
+    assert dropped.parts == plain.parts - 4 * sum(vram.count(folder / n) for n in ("text_encoder", "text_encoder_2"))
+    _, away = _need(folder, "flow", "dco", "model.memory.offload=true")
+    assert away.parts < plain.parts
+    _, larger = _need(folder, "flow", "dco", "method.batch_size=4")
+    assert larger.training == 4 * plain.training
+
+
+def test_a_method_that_trains_nothing_takes_no_activations(tmp_path: Path) -> None:
+    folder = unet_folder(tmp_path / "model")
+    _, found = _need(folder, "epsilon", "uce", "concept=erase_cat")
+    assert found.trained == found.training == 0
+    _, every = _need(folder, "epsilon", "dreambooth")
+    assert every.trained >= vram.TRAINED * vram.count(folder / "unet") * 0.9
+
+
+SD15 = {
+    "sample_size": 64, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2,
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+}  # fmt: skip
+FLUX: dict[str, Any] = {
+    "patch_size": 1, "num_attention_heads": 24, "attention_head_dim": 128, "num_layers": 19, "num_single_layers": 38,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("about", "gigabytes"), [(SD15, (0.5, 3)), (FLUX, (20, 40))])
+def test_activations_of_models_of_real_size_are_of_their_order(
+    about: dict[str, Any], gigabytes: tuple[float, float]
+) -> None:
+    kept, largest = vram.activations(about, about.get("sample_size", 128), 77 + 512)
+    assert gigabytes[0] < 2 * kept / 1e9 < gigabytes[1]
+    assert largest < kept / 3
+
+
+def test_plan_says_it_by_model_and_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["plan", "-m", "+method=dco,textual_inversion", "concept=whole_cat", f"root={tmp_path}"]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "GPU     dco on sticker-flow in float32: about" in said
+    assert "textual_inversion on sticker-flow in float32: about" in said
+    assert main([*asked, "model.device=cpu"]) == 0
+    assert "GPU" not in capsys.readouterr().out
