@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import MODEL, bench_of, concept, flow_folder, unet_folder
+from tiny import MODEL, bench_of, concept, flow_folder, flux_folder, sdxl_folder, unet_folder
 
 from bench import backbone, paths
 from bench.backbone.base import Backbone
@@ -17,16 +17,20 @@ from bench.backbone.place import Placement
 from bench.workbench import Batch, Group, Workbench
 
 DATASET = paths.shipped("datasets") / "stickers"
-FOLDERS = {"flow": flow_folder, "epsilon": unet_folder}
-FAMILIES = list(FOLDERS)
+NETWORKS: dict[str, tuple[Any, str, int, int]] = {  # what writes it, its family, tokens of a T5, pixels a side
+    "flow": (flow_folder, "flow", 0, 0), "epsilon": (unet_folder, "epsilon", 0, 0),
+    "sdxl": (sdxl_folder, "epsilon", 0, 0), "flux": (flux_folder, "flow", 20, 64),
+}  # fmt: skip
+Loaded = tuple[str, Path, int, None, int]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    return request.param, FOLDERS[request.param](tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module", params=NETWORKS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    write, family, tokens, resolution = NETWORKS[request.param]
+    return family, write(tmp_path_factory.mktemp(request.param)), tokens, None, resolution
 
 
-def _network(folder: tuple[str, Path], **options: Any) -> Backbone:
+def _network(folder: Loaded, **options: Any) -> Backbone:
     return backbone.load(*folder).place(Placement(**options))
 
 
@@ -65,7 +69,7 @@ def _share(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> floa
 @pytest.mark.parametrize("layerwise", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_recomputed_activations_give_the_same_gradients(
-    folder: tuple[str, Path], dtype: str, layerwise: bool, tmp_path: Path
+    folder: Loaded, dtype: str, layerwise: bool, tmp_path: Path
 ) -> None:
     plain = _gradients(_network(folder, dtype=dtype), tmp_path / "plain", layerwise)
     recomputed = _gradients(_network(folder, dtype=dtype, gradient_checkpointing=True), tmp_path / "again", layerwise)
@@ -74,9 +78,7 @@ def test_recomputed_activations_give_the_same_gradients(
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_predicts_and_trains_near_to_float32(
-    folder: tuple[str, Path], dtype: str, tmp_path: Path
-) -> None:
+def test_half_precision_predicts_and_trains_near_to_float32(folder: Loaded, dtype: str, tmp_path: Path) -> None:
     full = _gradients(_network(folder), tmp_path / "full")
     half = _gradients(_network(folder, dtype=dtype), tmp_path / "half")
     assert 0.98 < _share(full, half) < 1
@@ -91,7 +93,7 @@ def _loss(bench: Workbench, batch: Batch) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_training_in_half_precision_leaves_float32_and_goes_on_where_it_stopped(
-    folder: tuple[str, Path], dtype: str, tmp_path: Path
+    folder: Loaded, dtype: str, tmp_path: Path
 ) -> None:
     network = _network(folder, dtype=dtype)
 
@@ -110,8 +112,9 @@ def test_a_training_in_half_precision_leaves_float32_and_goes_on_where_it_stoppe
     assert all(torch.equal(once[k], twice[k]) for k in once)
 
 
+@pytest.mark.parametrize("folder", ["flow"], indirect=True)  # compiling takes long, whatever the class
 def test_compiled_pictures_are_the_same_with_adapters_switched(
-    folder: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, network = _network(folder), _network(folder)
     calls: list[str] = []
