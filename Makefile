@@ -16,7 +16,7 @@ test: $(VENV)/.ready-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy bench methods metrics
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # A stamp is touched when everything is in place, so a second call sets nothing up again;
 # pip is the last thing a new environment gets, so one that lacks it was interrupted.
