@@ -25,13 +25,13 @@ class SDXL(SD):
     def _embed(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         embeds, _, pooled, _ = self.pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
         if self.pipe.config.force_zeros_for_empty_prompt:
-            said = torch.tensor([bool(p) for p in prompts], dtype=embeds.dtype, device=embeds.device)
+            said = torch.tensor([bool(p) for p in prompts]).to(embeds)
             embeds, pooled = embeds * said[:, None, None], pooled * said[:, None]
         return embeds, pooled
 
     def _forward(self, x_t: Tensor, t: Tensor, prompt: PromptEmbeds) -> Tensor:
         side = self.latent_shape[1] * self.pipe.vae_scale_factor
-        size = torch.tensor([side, side, 0, 0, side, side], dtype=prompt.pooled.dtype, device=x_t.device)
+        size = torch.tensor([side, side, 0, 0, side, side]).to(prompt.pooled)
         told = {"text_embeds": prompt.pooled, "time_ids": size.repeat(len(x_t), 1)}
         return self.denoiser(
             x_t, self._steps(t), encoder_hidden_states=prompt.embeds, added_cond_kwargs=told, return_dict=False
