@@ -184,6 +184,10 @@ def build(spec: dict[str, str], device: str = "cpu") -> Judge:
         raise BenchError(f"encoder kind {spec['kind']!r}; one of {', '.join(ENCODERS)} would be right")
     judge = ENCODERS[spec["kind"]](spec["name"], spec.get("path", ""))
     judge.device = device
+    if device == "cuda":  # float32 is to be one
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return judge
 
 

@@ -16,7 +16,10 @@ from tiny import bench_of, concept
 from torch import Tensor
 
 from bench import backbone, features, paths
+from bench.attacks import words
+from bench.attacks.soft import Attacker
 from bench.backbone.base import Backbone
+from bench.backbone.gate import Gate
 from bench.backbone.place import Placement
 from bench.compose import compose
 from bench.contract import tensors
@@ -90,6 +93,36 @@ def test_a_method_elsewhere_leaves_and_draws_what_it_does_on_the_cpu(
     for part, value in here.items():
         torch.testing.assert_close(away[part], value, rtol=1e-2, atol=1e-5)
     assert np.abs(drawn - drawn_away).max() <= 2
+
+
+@pytest.mark.parametrize("family", FOLDERS)
+def test_attacks_elsewhere_find_what_they_find_on_the_cpu(
+    family: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim, "AdamW", _plain_descent)
+    monkeypatch.setattr(words, "TRIED", 4)
+
+    def found(network: Backbone, folder: Path) -> tuple[Any, dict[str, Tensor]]:
+        bench = bench_of(network, concept(DATASET, "erase_cat"), folder)
+        pairs = [("a {words} here", "a cat here")]
+        plain = words.find(network, pairs, ["cat"], 2, torch.Generator().manual_seed(0))
+        factors = bench.lora("spm", 1, init="gaussian")
+        for k, p in enumerate(factors):
+            p.data.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(k)) / 10)
+        state = network.lora_state("spm")
+        network.clear()
+        network.load_lora("erased", state, gate=Gate(("cat",)))
+        attacker = Attacker(bench, ["a <adv1>"] * len(bench.concept.references), ["erased"], "auto", 2)
+        left = attacker.learn(["dog"], 2, 1e-2), attacker.best_of([["car"], ["dog"]])
+        network.clear()
+        return plain, {f"{k} {n}": v.cpu() for k, a in enumerate(left) for n, v in tensors(a).items()}
+
+    here = found(_network(family, root, HERE), tmp_path / "here")
+    with elsewhere():
+        away = found(_network(family, root, AWAY), tmp_path / "away")
+    assert here[0] == away[0]
+    for key, value in here[1].items():
+        torch.testing.assert_close(away[1][key], value, rtol=1e-2, atol=1e-5)
 
 
 def test_the_guard_raises_what_a_gpu_would() -> None:
