@@ -28,10 +28,12 @@ endef
 
 $(VENV)/.ready: pyproject.toml
 	$(set_up)
+	@echo 'installing into $(VENV): torch and what goes with it, about 6 GB, some minutes'
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml
 	$(set_up)
+	@echo 'installing into $(VENV): torch and what goes with it, about 6 GB, some minutes'
 	$(PY) -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.ready

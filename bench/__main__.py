@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from bench.errors import BenchError
+from bench.errors import BenchError, near
 
 USAGE = """\
 python -m bench +method=NAME [KEY=VALUE ...]   train, generate, score and record one run
@@ -86,7 +86,8 @@ def _dispatch(args: list[str]) -> int:
     if verb is not None:
         return verb(args[1:])
     if "=" not in args[0] and not args[0].startswith("-"):
-        raise BenchError(f"no verb {args[0]!r}; there are: {', '.join(verbs.VERBS)}; a run starts with +method=NAME")
+        known = f"there are: {', '.join(verbs.VERBS)}; a run starts with +method=NAME"
+        raise BenchError(f"no verb {args[0]!r}{near(args[0], verbs.VERBS)}; {known}")
     from bench.compose import run_command
 
     return run_command(args)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from typing import Any
 
 from bench import found, paths
 from bench.config import check
-from bench.errors import BenchError
+from bench.errors import BenchError, near
 
 log = logging.getLogger("bench")
 
@@ -45,15 +46,42 @@ def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
             config: Any = OmegaConf.to_container(plain, resolve=True)
             return config, str(composed.hydra.runtime.choices.get("method", ""))
     except (HydraException, OmegaConfBaseException) as error:
-        raise BenchError(_one_line(error)) from None
+        said = str(error)
     finally:
         HydraConfig.instance().cfg = None
+    raise BenchError(_no_field(name, overrides, said) or _no_choice(said) or _one_line(said))
 
 
-def _one_line(error: Exception) -> str:
+def _no_choice(said: str) -> str:
+    """Returns what Hydra says of `model=nobody` in one line; nothing where it says something else."""
+    found = re.search(
+        r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':(.*?)(?:Config search|\Z)", said, re.S
+    )
+    if not found:
+        return ""
+    group, name, there = found[1], found[2], found[3].split()
+    return f"{group}={name}: no such {group}{near(name, there)}; there are: {', '.join(there)}"
+
+
+def _no_field(config: str, overrides: list[str], said: str) -> str:
+    """Returns what Hydra says of `method.nothing=1` in one line, with the fields there are; nothing otherwise."""
+    found = re.search(r"Could not override '([\w./]+)'", said)
+    rest = [o for o in overrides if not found or o.partition("=")[0] != found[1]]
+    if not found or len(rest) == len(overrides):
+        return ""
+    parent, _, field = found[1].rpartition(".")
+    composed: Any = _composed(config, rest)[0]
+    for step in filter(None, parent.split(".")):
+        composed = composed.get(step) if isinstance(composed, dict) else None
+    there = [k for k in composed if not k.startswith("_")] if isinstance(composed, dict) else []
+    fields = f"; {parent or 'a run'} has {', '.join(map(str, there))}" if there else ""
+    return f"{found[1]}: no such field{near(field, map(str, there))}{fields}"
+
+
+def _one_line(said: str) -> str:
     """Returns Hydra's message as one line, its list of options included."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra" not in line.lower()]
-    return " ".join(lines) or type(error).__name__
+    lines = [line.strip() for line in said.splitlines() if line.strip() and "hydra" not in line.lower()]
+    return " ".join(lines) or "the request cannot be composed"
 
 
 def expand(args: list[str]) -> list[list[str]]:
@@ -75,7 +103,7 @@ def expand(args: list[str]) -> list[list[str]]:
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
-        raise BenchError(_one_line(error)) from None
+        raise BenchError(_one_line(str(error))) from None
     choices = [
         [f"{line.split('=', 1)[0]}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [line]
         for o, line in zip(parsed, overrides, strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from bench import paths
-from bench.errors import BenchError
+from bench.errors import BenchError, near
 from bench.grid import load_templates, read_templates
 from bench.photos import SUFFIXES, UNREADABLE
 
@@ -53,7 +53,9 @@ def said(dataset: Path, name: str, pictures: Path | None = None) -> tuple[dict[s
         BenchError: there is no such concept, or its file is not a mapping.
     """
     if name not in names(dataset):  # also what would lead out of the folder
-        raise BenchError(f"no concept {name!r} in {dataset}; there are: {', '.join(names(dataset)) or 'none'}")
+        there = names(dataset)
+        known = ", ".join(there) or "none: each thing needs a folder of its own in it"
+        raise BenchError(f"no concept {name!r} in {dataset}{near(name, there)}; there are: {known}")
     if (dataset / LIST).is_file():
         whole = _listed(dataset)
         own = whole["concepts"][name] or {}

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+
+def near(name: str, choices: Iterable[str]) -> str:
+    """Returns ` (NAME?)` where one of the choices is near, else nothing."""
+    found = difflib.get_close_matches(name, list(choices), 1)
+    return f" ({found[0]}?)" if found else ""
+
 
 class BenchError(Exception):
     """The request was wrong: the message is one line that names the file or field and what would be right."""

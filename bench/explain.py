@@ -33,6 +33,10 @@ class Told(Store):
         there = [s for s in self.steps.values() if self.past.there(s.stage, s.key)]
         log.info("%s on %s (%s, seed %d): %d stages, %d of them there already", plan.method, plan.concept.name,
                  c["model"]["name"], c["seed"], len(self.steps), len(there))  # fmt: skip
+        changed = {k: v for k, v in plan.hyperparameters.items() if v != c["method"].get(k, v)} if plan.tuned else {}
+        if changed:
+            log.info("values for %s in place of the method's own (tuned=none keeps those): %s", c["model"]["name"],
+                     ", ".join(f"{k}={v}" for k, v in changed.items()))  # fmt: skip
 
     def once(self, stage: str, key: str, about: dict[str, Any], fill: Callable[[Path], object]) -> None:
         """Makes a stage unless it is there, with a line before and what it took after."""

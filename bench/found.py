@@ -16,7 +16,7 @@ import yaml
 
 from bench import paths
 from bench.config import NAME
-from bench.errors import BenchError
+from bench.errors import BenchError, near
 from bench.names import resolve_name
 
 log = logging.getLogger("bench")
@@ -93,7 +93,9 @@ def _register(name: str) -> None:
         return
     said = config_of(name)
     if said is None:
-        raise BenchError(f"+method={name}: no such method; one of {', '.join(names())} would be right")
+        raise BenchError(
+            f"+method={name}: no such method{near(name, names())}; one of {', '.join(names())} would be right"
+        )
     if "." in name and (own := name.rpartition(".")[2]) in names():
         raise BenchError(f"+method={name}: there is a method called {own}; a class of another name would be right")
     if not any((f / "method" / f"{name}.yaml").is_file() for f in FOLDERS):  # those Hydra finds by itself

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import hub, lora_file
+from bench.adapter import LORA_FILE
 from bench.config import NAME
 from bench.errors import BenchError
 from bench.found import names
@@ -80,6 +81,8 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
         raise BenchError("score: one of --images FOLDER, --lora FILE and --list FILE would be right")
     if not options.lora and (options.trigger is not None or options.weight != 1.0):
         raise BenchError("score: --weight and --trigger go with --lora FILE")
+    if not any(o.lstrip("+").startswith("concept=") for o in options.overrides):
+        raise BenchError("score: concept=NAME would be right: what the pictures or the LoRA are to show")
     name = options.name or _name(options.lora)
     if not re.match(NAME, name) or name in names():
         raise BenchError(f"--name {name!r}: letters, digits, '.', '_' and '-', and no method's name, would be right")
@@ -104,8 +107,9 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
 
 
 def _name(file: Path | None) -> str:
-    """Returns what a row is called that nobody named: as its file, if that is a name."""
-    stem = re.sub(r"[^\w.-]+", "-", file.stem).strip("-.") if file else ""
+    """Returns what a row is called that nobody named: as its file, or its folder where diffusers named the file."""
+    own = file.parent.name if file and file.name == LORA_FILE else file.stem if file else ""
+    stem = re.sub(r"[^\w.-]+", "-", own).strip("-.")
     return stem if stem and stem not in names() else "outside"
 
 

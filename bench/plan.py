@@ -16,7 +16,7 @@ from bench.concept_file import load as load_concept
 from bench.config import by_hand
 from bench.dataset import fetched
 from bench.dataset import templates as templates_of
-from bench.errors import BenchError
+from bench.errors import BenchError, near
 from bench.found import config_of, names
 from bench.grid import PromptGrid, asked_with, grid, surrogates
 from bench.names import code_for, code_of, libraries, source_hash
@@ -186,7 +186,9 @@ def _method_file(name: str, field: str) -> dict[str, Any]:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     said = config_of(name)
     if said is None:
-        raise BenchError(f"{field}={name}: no such method; one of {', '.join(names())} would be right")
+        raise BenchError(
+            f"{field}={name}: no such method{near(name, names())}; one of {', '.join(names())} would be right"
+        )
     return said
 
 

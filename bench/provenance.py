@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "open_clip_torch", "numpy", "pillow", "concept-bench")
+CODE = ("bench", "methods", "metrics", "conf", "datasets", "pyproject.toml")  # a page left beside it is none
 
 
 def _git(*words: str) -> str:
@@ -46,12 +47,13 @@ def provenance(model: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "git": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--", *CODE)),
         "packages": {p: _version(p) for p in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
         "device": called(model["device"]),
         "dtype": model["dtype"],
     }

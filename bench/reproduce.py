@@ -9,7 +9,7 @@ from bench import paths
 from bench.cells import ANCHORS
 from bench.claims import Claim, Claims
 from bench.compose import compose
-from bench.errors import BenchError, NotServed
+from bench.errors import BenchError, NotServed, near
 from bench.papers import Paper, read_file
 from bench.plan import Plan, make
 from bench.row import Row
@@ -55,7 +55,7 @@ def studies(method: str, model: str, budget: int) -> list[Study]:
     """
     known = paths.choices("method")
     if method not in known:
-        raise BenchError(f"{method}: no such method; one of {', '.join(known)} would be right")
+        raise BenchError(f"{method}: no such method{near(method, known)}; one of {', '.join(known)} would be right")
     boards = paths.shipped("leaderboards")
     files = {p.stem: read_file(p, Claims) for p in sorted((boards / "claims").glob("*.yaml"))}
     own = {stem: [c for c in f.claims if c.method == method] for stem, f in files.items()}

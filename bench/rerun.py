@@ -44,6 +44,10 @@ def overrides(row: Row, trust: bool) -> list[str]:
         words = shlex.split(said)
     except ValueError:
         words = []
+    if words[:3] == COMMAND and words[3:4] == ["score"]:
+        raise BenchError("the row is of `score`, which trains nothing; that command again, on the same files, is right")
+    if not trust and any(w.startswith(CARRIER) for w in words):
+        raise BenchError(f"provenance.command: {said!r} names a folder of methods; --trust would run what is in it")
     ours = [w for w in words[3:] if not (trust and w.startswith(CARRIER))]  # a folder of methods, if that is trusted
     if words[:3] != COMMAND or not all("=" in w and not w.startswith(("-", "hydra")) for w in ours):
         raise BenchError(f"provenance.command: {said!r}; python -m bench KEY=VALUE ... would be right")

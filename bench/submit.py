@@ -30,6 +30,8 @@ def pack(run: Path, out: Path | None) -> Path:
     Raises:
         BenchError: the run is not finished, its evidence is gone, or what it packs to would not pass.
     """
+    if not run.exists():
+        raise BenchError(f"{run}: no such run; the folder of a finished run would be right")
     row, wrong = read(run / "row.json" if run.is_dir() else run)
     if row is None:
         raise BenchError(wrong[0])

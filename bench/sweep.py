@@ -119,7 +119,8 @@ def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     given = jobs([p.config["_given"] for p in planned])
     folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
     with following(to, planned) as follower:
-        outcomes = list(_told(_followed(launcher.run(given), folders, follower), len(planned)))
+        expected = dict(zip(given, _expected(planned), strict=True))
+        outcomes = list(_told(_followed(launcher.run(given), folders, follower), expected))
         follower.fronts(list(folders.values()))
         roots = sorted({p.config["root"] for p in planned})
         sys.stdout.write(summary(outcomes, roots))
@@ -134,14 +135,46 @@ def _followed(outcomes: Iterator[Outcome], folders: dict[Job, Path], follower: F
         yield outcome
 
 
-def _told(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """Passes outcomes on, each with a line that says how long the rest will take."""
-    begun, computed = time.monotonic(), 0
+def _expected(planned: Sequence[Plan]) -> list[float]:
+    """Returns about how many seconds each run will take, in units of each other; what is there takes none."""
+    from bench.forecast import guess, steps
+    from bench.past import Past
+
+    pasts = {p.config["root"]: Past(Path(p.config["root"])) for p in planned}
+    known: dict[tuple[object, ...], float | None] = {}
+    seen: set[str] = set()
+
+    def seconds(plan: Plan) -> list[float | None]:
+        out: list[float | None] = []
+        past = pasts[plan.config["root"]]
+        for step in steps(plan):
+            if step.key in seen or past.there(step.stage, step.key):
+                continue
+            seen.add(step.key)
+            like = (step.stage, step.method, step.model, step.pictures, step.passes)
+            if like not in known:
+                known[like] = guess(step, plan, past).seconds
+            out.append(known[like])
+        return out
+
+    each = [seconds(p) for p in planned]
+    told = [s for some in each for s in some if s is not None]
+    usual = sum(told) / len(told) if told else 1.0  # of a stage nothing is known of
+    return [sum(usual if s is None else s for s in some) for some in each]
+
+
+def _told(outcomes: Iterator[Outcome], expected: dict[Job, float]) -> Iterator[Outcome]:
+    """Passes outcomes on, each with a line that says how long the rest will take: as they were expected, at the pace
+    there is.
+    """
+    begun, done, ahead = time.monotonic(), 0.0, sum(expected.values())
     for count, outcome in enumerate(outcomes, start=1):
-        computed += not outcome.there
-        left = (time.monotonic() - begun) / max(computed, 1) * (total - count)
+        own = expected[outcome.job]
+        done, ahead = done + own, ahead - own
+        left = ahead * (time.monotonic() - begun) / done if done else ahead
         what = "there already" if outcome.there else f"{outcome.status} in {outcome.seconds:.0f} s"
-        log.info("%d of %d: %s: %s%s", count, total, outcome.job.name, what, f"; {_span(left)} left" if left else "")
+        said = f"; about {_span(left)} left" if count < len(expected) and left >= 1 else ""
+        log.info("%d of %d: %s: %s%s", count, len(expected), outcome.job.name, what, said)
         yield outcome
 
 
@@ -163,5 +196,5 @@ def summary(outcomes: Sequence[Outcome], roots: Sequence[str]) -> str:
     if counts["failed"] + counts[LOST]:
         lines.append("  the same command tries those again that failed or were lost")
     lines += [f"rows: {Path(root) / '*' / '*' / 'row.json'}" for root in roots]
-    lines += [f"board: python -m bench leaderboard {shlex.join(roots)}"]
+    lines += [f"board: python -m bench leaderboard {shlex.join(roots)} --out boards"]
     return "\n".join(lines) + "\n"

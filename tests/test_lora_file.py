@@ -192,7 +192,7 @@ def test_what_is_no_lora_of_this_model_is_one_line(
     path = tmp_path / "a.safetensors"
     write(path, model)
     root = tmp_path / "runs"
-    args = ["model=sticker-unet", "model.name=tiny", f"model.path={model['path']}", f"root={root}"]
+    args = ["concept=poodle", "model=sticker-unet", "model.name=tiny", f"model.path={model['path']}", f"root={root}"]
     assert main(["score", "--lora", str(path), *args]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {path}: ")

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -143,3 +144,15 @@ def test_compiled_pictures_are_the_same_with_adapters_switched(
     _gradients(network, tmp_path / "g")
     assert not calls  # training is not compiled
     torch.compiler.reset()
+
+
+def test_a_flux_stored_in_half_precision_is_not_blown_up_first(tmp_path: Path) -> None:
+    """It takes 68 GB in float32; what is asked for is what `place` makes of it."""
+    folder = flux_folder(tmp_path / "flux")
+    pipe = diffusers.FluxPipeline.from_pretrained(folder, local_files_only=True)
+    pipe.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    network = backbone.load("flow", tmp_path / "half", 20, None, 64)
+    assert {p.dtype for p in network.denoiser.parameters()} == {torch.bfloat16}
+    placed = network.place(Placement())
+    assert {p.dtype for part in (placed.denoiser, placed.pipe.vae, placed.pipe.text_encoder_2)
+            for p in part.parameters()} == {torch.float32}  # fmt: skip

@@ -17,6 +17,7 @@ from bench.__main__ import main
 from bench.compose import compose, expand, launch_options
 from bench.errors import BenchError
 from bench.job import Job, Outcome
+from bench.plan import make
 from bench.row import Row
 
 
@@ -172,22 +173,30 @@ def test_a_sweep_loads_model_and_judges_once(model: Path, tmp_path: Path, monkey
 
 
 def test_a_sweep_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """What was there before takes no time and is not counted into the estimate."""
+    """By what each run was expected to take, at the pace there is; what was there before takes no time."""
     clock = [0.0]
     monkeypatch.setattr(sweep.time, "monotonic", lambda: clock[0])
-    job = Job(("+method=none",), "/", "it")
+    given = [Job((), "/", name) for name in ("there", "short", "long", "longer")]
+    expected = dict(zip(given, (0.0, 10.0, 30.0, 60.0), strict=True))
 
     def outcomes() -> Any:
-        yield Outcome(job, "ok", there=True)
-        for _ in range(3):
-            clock[0] += 60
-            yield Outcome(job, "ok", seconds=60)
+        for job, seconds in expected.items():  # twice as slow as expected
+            clock[0] += 2 * seconds
+            yield Outcome(job, "ok", there=not seconds, seconds=2 * seconds)
 
     with caplog.at_level(logging.INFO, logger="bench"):
-        list(sweep._told(outcomes(), 4))
+        list(sweep._told(outcomes(), expected))
     said = [r.getMessage() for r in caplog.records]
-    assert said[0].startswith("1 of 4: it: there already")
-    assert [s.partition("s; ")[2] for s in said[1:]] == ["2 min left", "60 s left", ""]
+    assert said[0] == "1 of 4: there: there already; about 2 min left"
+    assert [s.partition("s; ")[2] for s in said[1:]] == ["about 3 min left", "about 2 min left", ""]
+
+
+def test_what_is_expected_of_a_sweep_counts_each_stage_once(tmp_path: Path) -> None:
+    """The untouched model's pictures are the first run's."""
+    given = ["+method=none", "concept=whole_cat", "model=sticker-unet", f"root={tmp_path}"]
+    plans = [make(*compose([*given, f"seed={s}"])) for s in (0, 1)]
+    first, second = sweep._expected(plans)
+    assert first > second
 
 
 def test_the_summary_counts_what_left_no_row() -> None:

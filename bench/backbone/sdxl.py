@@ -23,7 +23,7 @@ class SDXL(SD):
     towers: tuple[tuple[str, str], ...] = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
 
     def _embed(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
-        embeds, _, pooled, _ = self.pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
+        embeds, _, pooled, _ = self.pipe.encode_prompt(prompts, device=self.device, do_classifier_free_guidance=False)
         if self.pipe.config.force_zeros_for_empty_prompt:
             said = torch.tensor([bool(p) for p in prompts]).to(embeds)
             embeds, pooled = embeds * said[:, None, None], pooled * said[:, None]
