@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.row import Row, Value
 
 GROUPS = ("erasure", "fidelity", "prompt following", "preservation")  # the order of tables
-ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
+ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0", "neither": ""}
 LEGEND = """\
 [low, high]: 95 % interval; base: the untouched model (learned: the one before
 erasing); refs: the reference pictures, each against the others;
