@@ -12,11 +12,12 @@ import numpy as np
 from bench.compare import Difference
 from bench.compare_sides import Side, pictures
 from bench.grid import Prompt
+from bench.headline import number
 from bench.page.grids import SEEDS, Entry, Shown, Source
 from bench.page.picture import picture
 from bench.page.render import render
 from bench.rereport import asked
-from bench.show import ARROWS, number
+from bench.show import ARROWS
 from bench.store import write_text
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import BenchError
-from bench.show import anchor, before, verdict
+from bench.headline import anchor, before, verdict
 from bench.store import DONE, Store, key_of
 
 if TYPE_CHECKING:
