@@ -19,6 +19,7 @@ from tiny import run_args, unet_folder
 from bench import reproduce
 from bench.__main__ import main
 from bench.compare import Difference, differences
+from bench.compare_show import split
 from bench.compare_sides import Side, side
 from bench.row import Row, Value
 
@@ -296,6 +297,17 @@ def test_the_page_has_both_and_the_untouched_model(compared: Path) -> None:
     for label in ("base model", "dreambooth_lora", "custom_diffusion"):
         assert sum(i["alt"].startswith(f"{label}, seed 0") for i in page.images) >= 4
     assert page.text.index("dino") and "pairs" in page.text
+
+
+def test_the_tasks_own_values_stand_first_and_the_others_are_folded(compared: Path) -> None:
+    of = Value(value=0, low=0, high=0, n=1, better="higher", checkpoint="j", version=1)
+    found = [Difference(n, of, 0, 0, 1, 1, None) for n in ("diversity", "clip_t", "dino")]
+    main_values, rest = split(found, "subject")
+    assert ([d.name for d in main_values], [d.name for d in rest]) == (["dino", "clip_t"], ["diversity"])
+    assert split(found, "new") == (found, [])
+    text = Page(compared.read_text()).text
+    assert text.index("main values") < text.index("The differences") < text.index("more values") < text.index("clip_i")
+    assert "Training: dreambooth_lora" in text and "DINO" in text[: text.index("The differences")]
 
 
 def test_names_of_methods_are_escaped(tmp_path: Path) -> None:
