@@ -198,7 +198,13 @@ class Fronts:
             x, y = front.columns
             heads = ["method", x, f"{x}.low", f"{x}.high", y, f"{y}.low", f"{y}.high", "on", "chance", "why not"]
             lines = [
-                [p["method"], *(p[k][i] for i in (0, 1) for k in ("at", "low", "high")), p["on"], p["chance"], p["why"]]
+                [
+                    p["method"],
+                    *((p[k] or p["at"])[i] for i in (0, 1) for k in ("at", "low", "high")),
+                    p["on"],
+                    p["chance"],
+                    p["why"],
+                ]
                 for p in said["points"]
             ]
             yield Table(f"front/{path.stem}", heads, lines), path
