@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from bench.store import Store
 
 
+COSTS = {"seconds": "seconds of training", "peak_memory_mib": "peak memory, MiB",
+         "grad_forward_images": "pictures through the model with a gradient",
+         "forward_images": "pictures through the model"}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Card:
     """A picture that stands out, and the untouched model's beside it."""
@@ -63,6 +68,7 @@ def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> di
         "groups": show.grouped(row),
         "heads": {names[0].partition("/")[0] for names in show.grouped(row).values()},
         "before": headline.before(row),
+        "erases": plan.concept.scored_as in ("erase", "roundtrip"),
         "arrows": show.ARROWS,
         "ranges": _ranges(row),
         "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
@@ -77,7 +83,8 @@ def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> di
         "points": POINTS,
         "curves": _curves(plan, store),
         "command": _command(plan, row),
-        "cost": [(name.replace("_", " "), f"{value:,.10g}") for name, value in row.cost.items()],
+        "cost": [(COSTS.get(name, name.replace("_", " ")), f"{value:,.4g}" if value % 1 else f"{value:,.0f}")
+                 for name, value in row.cost.items()],
         "provenance": _flat(row.provenance),
     }  # fmt: skip
 

@@ -20,10 +20,13 @@ from bench.headline import number, verdict
 from bench.metric import load_metrics
 from bench.page.grids import SEEDS
 from bench.page.picture import picture
+from bench.page.scores import Scores
 from bench.plan import Plan, Training
 from bench.report import write_report
 from bench.row import Row, Value
 from bench.store import Store
+from metrics.detection import recognized
+from metrics.preservation import distance
 
 EVIL = "<script>alert(1)</script>"
 KEYS = {"train": "t" * 16, "base": "b" * 16, "generate": "g" * 16, "score": "s" * 16}
@@ -152,6 +155,14 @@ def test_what_is_lost_is_drawn_over_how_near_it_is(tmp_path):
     assert "Near and far" in page.text
     assert "1.000 before, 0.250 after" in page.text
     assert f'cy="{190 - 170 * 0.25}"' in text
+
+
+def test_the_concepts_own_class_stands_beside_what_is_near_to_it():
+    values = {("model", "distance", "neighbour", 0, 0): 0.4, ("model", "recognized", "other", 0, 0): 1.0}
+    for channel, after in (("class", 0.0), ("neighbour", 1.0)):
+        values |= {("model", "recognized", channel, 0, 0): after, ("none", "recognized", channel, 0, 0): 1.0}
+    (drawn,) = Scores(values).drawn_over([recognized, distance], {("class", 0): "a cat"})
+    assert drawn.near == [(0.0, 0.0, 1.0, "a cat")] and drawn.points == [(0.4, 1.0, 1.0, "")]
 
 
 def test_page_loads_nothing(tmp_path):

@@ -21,6 +21,8 @@ from bench.__main__ import main
 from bench.compare import Difference, differences
 from bench.compare_show import split
 from bench.compare_sides import Side, side
+from bench.reported import factor, reported
+from bench.reproduce import studies
 from bench.row import Row, Value
 
 SECOND = ["+method=custom_diffusion", "concept=poodle"]
@@ -366,6 +368,15 @@ def test_what_cannot_be_compared_is_refused(root: Path, tmp_path: Path, capsys: 
 
 
 # --- reproduce -------------------------------------------------------------------------------------
+
+
+def test_figures_are_of_the_papers_scale_and_kind() -> None:
+    (study,) = studies("purecc", "", 1)
+    found = reported(study, [_row("purecc", "a", 0, **{"delta_clip_t/concept": (-0.25, "zero")})])
+    of = {f.where: f for f in found if f.metric == "ΔCLIP-T (×100)" and f.label == "PureCC"}
+    assert of["Table 1, instances"].here == pytest.approx(-25)
+    assert of["Table 1, styles"].here is None and of["Table 1, styles"].name == "delta_clip_t/concept"
+    assert [factor(s) for s in ("×100", "", "GB", "0–100")] == [100.0, 1.0, 1.0, 1.0]
 
 
 def test_every_claim_gets_a_verdict_from_the_shipped_rows(capsys: pytest.CaptureFixture[str]) -> None:

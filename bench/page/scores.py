@@ -42,11 +42,14 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Points:
-    """One metric drawn over another: a point a prompt, (x, after, before, prompt)."""
+    """One metric drawn over another: a point a prompt, (x, after, before, prompt); `near` are those of the concept's
+    own class, from which distances count.
+    """
 
     name: str
     over: str
     points: list[tuple[float, float, float, str]]
+    near: list[tuple[float, float, float, str]]
 
 
 class Scores:
@@ -151,12 +154,15 @@ class Scores:
         known = {m.name: m for m in metrics}
         out = []
         for m in (m for m in known.values() if m.over in known):
-            points = [
-                (of[m.over][AFTER], of[m.name][AFTER], of[m.name][BEFORE], prompts.get(at, ""))
-                for at, of in self.means.items()
-                if {AFTER, BEFORE} <= of.get(m.name, {}).keys() and AFTER in of.get(m.over, {})
-            ]
-            out += [Points(m.title, known[m.over].title, sorted(points))] if points else []
+            both = {at: of for at, of in self.means.items() if {AFTER, BEFORE} <= of.get(m.name, {}).keys()}
+            points, near = [], []
+            for at, of in both.items():
+                said = (of[m.name][AFTER], of[m.name][BEFORE], prompts.get(at, ""))
+                if AFTER in of.get(m.over, {}):
+                    points.append((of[m.over][AFTER], *said))
+                elif at[0] == "class":
+                    near.append((0.0, *said))
+            out += [Points(m.title, known[m.over].title, sorted(points), sorted(near))] if points else []
         return out
 
 
