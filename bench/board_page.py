@@ -70,7 +70,8 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
                   ("protocol", ", ".join(sorted({r.protocol for r in board.rows})))],
         "concepts": cells.concepts, "columns": columns, "methods": methods,
         "groups": groups, "strips": {c: [(m, own[m]) for m in order if m in own] for c, own in shown.items()},
-        "anchors": [{"name": LABELS[a], "cells": [_plain(own.get(c["name"])) for c in columns]}
+        "anchors": [{"name": LABELS[a], "note": _partly(board, a),
+                     "cells": [_plain(own.get(c["name"])) for c in columns]}
                     for a, own in board.anchors.items() if set(own) & set(board.columns)],
         "failed": [r for r in board.rows if r.status != "ok"], "floor": smallest_p(board),
         "fronts": [_front(board, f) for f in board.fronts],
@@ -98,8 +99,9 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
     if name not in board.columns:
         return {"value": number(mean, 0), "sort": sort, "best": False}
     rank, best, worst = (float(r[index]) for r in board.ranks[name])
-    out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2), "best": rank == 1,
-           "bar": _bar((low, high, mean), column["range"]), "rank": number(rank, 0),
+    out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2),
+           "best": rank == 1 and len(board.cells.methods) > 1, "bar": _bar((low, high, mean), column["range"]),
+           "rank": number(rank, 0),
            "rank_bounds": _bounds(best, worst, 0), "difference": ""}  # fmt: skip
     if name in board.differences:
         d = board.differences[name]
@@ -126,6 +128,13 @@ def _plain(interval: tuple[Array, Array, Array] | None) -> dict[str, str]:
     return {"value": number(mean), "bounds": _bounds(low, high, 2) if low != high else ""}
 
 
+def _partly(board: Board, anchor: str) -> str:
+    """Returns why the untouched model lacks some columns: these are found only where it is run itself."""
+    run = any(r.method == UNTOUCHED for r in board.rows)
+    lacks = anchor == UNTOUCHED and not run and set(board.columns) - set(board.anchors[anchor])
+    return f"the other columns need a run of {UNTOUCHED}" if lacks else ""
+
+
 def _note(board: Board, index: int) -> str:
     """Returns why a method enters no front, where that is so of all."""
     reasons = {f.why[index] for f in board.fronts}
@@ -137,7 +146,7 @@ def _front(board: Board, front: Any) -> dict[str, Any]:
     known = bool(np.isfinite(front.hypervolume))
     return {
         "name": front.name, "concepts": front.concepts,
-        "on": [(board.cells.methods[i], f"{front.chance[i]:.2f}") for i in order],
+        "on": [(board.cells.methods[i], number(front.chance[i], 2)) for i in order],
         "hypervolume": f"{front.hypervolume:.3g}" if known else "",
         "reference": ", ".join(f"{v:z.3g}" for v in front.reference) if known else "",
     }  # fmt: skip

@@ -40,7 +40,7 @@ class Difference:
     @property
     def better(self) -> int:
         """Which is better by the metric's own direction: 1, 2, or 0 where that is not settled."""
-        if not self.settled:
+        if not self.settled or self.of.better == "neither":
             return 0
         gain = abs(self.second) - abs(self.first) if self.of.better == "zero" else self.value
         return 1 if (gain > 0) == (self.of.better != "lower") else 2

@@ -1,8 +1,7 @@
-"""A comparison on the terminal and as one page, both methods' pictures and the untouched model's side by side."""
+"""A comparison as one page, both methods' pictures and the untouched model's side by side."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,65 +9,25 @@ from typing import Any
 import numpy as np
 
 from bench.compare import Difference
+from bench.compare_show import balance, costs, labels, note, split, told
 from bench.compare_sides import Side, pictures
 from bench.grid import Prompt
 from bench.page.grids import SEEDS, Entry, Shown, Source
 from bench.page.picture import picture
 from bench.page.render import render
 from bench.rereport import asked
-from bench.show import ARROWS, number
+from bench.show import ARROWS
 from bench.store import write_text
-
-
-def labels(first: Side, second: Side) -> tuple[str, str]:
-    """Returns what the two are called: by method, and by what else tells them apart."""
-    if first.name != second.name:
-        return first.name, second.name
-    a, b = first.rows[0], second.rows[0]
-    for field in ("seed", "gate", "model", "protocol", "tuned"):
-        if getattr(a, field) != getattr(b, field):
-            return f"{a.method}, {field} {getattr(a, field)}", f"{b.method}, {field} {getattr(b, field)}"
-    return f"{first.name} (1)", f"{second.name} (2)"
-
-
-def show(found: Sequence[Difference], names: tuple[str, str], unit: str) -> None:
-    """Writes the differences to stdout."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("   value", no_wrap=True)
-    for heading in (*names, "difference", "[low, high]", "pairs"):
-        table.add_column(Text(heading), justify="right", no_wrap=True)
-    table.add_column("better")
-    for d in found:
-        bounds = f"[{number(d.bounds[0])}, {number(d.bounds[1])}]" if d.bounds else "one pair"
-        verdict = Text(names[d.better - 1] if d.better else "")
-        said = (number(d.first), number(d.second), f"{d.value:+z.3f}", bounds, str(d.pairs))
-        table.add_row(f"{ARROWS[d.of.better]:<2} {d.name}", *said, verdict)
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 140
-    console.print(table)
-    sys.stdout.write(f"{note(found, unit)}\n")
-
-
-def note(found: Sequence[Difference], unit: str) -> str:
-    """Returns how the intervals are to be read."""
-    settled, tested = sum(d.settled for d in found), sum(d.bounds is not None for d in found)
-    return (
-        f"Difference: the first minus the second over pairs; 95 % interval by bootstrap of {unit}. "
-        f"{settled} of {tested} leave out 0; of {tested} about {tested / 20:.1f} would by chance alone."
-    )
 
 
 def write(path: Path, first: Side, second: Side, found: Sequence[Difference], unit: str) -> None:
     """Writes the page."""
-    names = labels(first, second)
+    names, (main, rest) = labels(first, second), split(found, first.rows[0].kind)
     context = {"names": names, "rows": (first.rows[0], second.rows[0]), "counts": (len(first.rows), len(second.rows)),
-               "concepts": list(dict.fromkeys(r.concept for r in first.rows)), "found": found, "arrows": ARROWS,
-               "note": note(found, unit), "channels": gallery(first, second, names), "seeds_shown": SEEDS}  # fmt: skip
+               "concepts": list(dict.fromkeys(r.concept for r in first.rows)), "main": main, "rest": rest,
+               "told": told(first, second), "costs": costs(first, second), "balance": balance(main, names),
+               "arrows": ARROWS, "note": note(found, unit), "channels": gallery(first, second, names),
+               "seeds_shown": SEEDS}  # fmt: skip
     write_text(path, render("compare.html", **context))
 
 

@@ -45,7 +45,8 @@ def describe(board: Board, front: Front) -> dict[str, Any]:
     columns, methods = front.columns, board.cells.methods
     points = [
         {"method": m, "at": _rounded(front.points[i]), "low": _bound(board, front, i, 1),
-         "high": _bound(board, front, i, 2), "on": bool(front.on[i]), "chance": round(float(front.chance[i]), 3),
+         "high": _bound(board, front, i, 2), "on": bool(front.on[i]),
+         "chance": round(float(front.chance[i]), 3) if np.isfinite(front.chance[i]) else None,
          "why": front.why[i]}
         for i, m in enumerate(methods) if np.isfinite(front.points[i]).all()
     ]  # fmt: skip
@@ -64,8 +65,10 @@ def _rounded(values: Any) -> list[float]:
     return [round(float(v), 4) + 0.0 for v in values]
 
 
-def _bound(board: Board, front: Front, index: int, which: int) -> list[float]:
-    return _rounded([board.values[c][which][index] for c in front.columns])
+def _bound(board: Board, front: Front, index: int, which: int) -> list[float] | None:
+    """Returns one end of both intervals; nothing where one concept is all there is."""
+    bounds = [board.values[c][which][index] for c in front.columns]
+    return _rounded(bounds) if np.isfinite(bounds).all() else None
 
 
 def key(drawn: dict[str, Any]) -> str:
@@ -132,11 +135,13 @@ def _draw(figure: Figure, axes: Axes, drawn: dict[str, Any]) -> None:
 
 
 def _point(axes: Axes, point: dict[str, Any]) -> None:
-    (x, y), (left, low), (right, high) = point["at"], point["low"], point["high"]
+    x, y = point["at"]
     colour = ON if point["on"] else OFF
     bars: dict[str, Any] = {"color": colour, "linewidth": 0.8, "alpha": 0.35, "zorder": 2}
-    axes.plot([left, right], [y, y], **bars)
-    axes.plot([x, x], [low, high], **bars)
+    if point["low"] and point["high"]:
+        (left, low), (right, high) = point["low"], point["high"]
+        axes.plot([left, right], [y, y], **bars)
+        axes.plot([x, x], [low, high], **bars)
     axes.plot(x, y, "o", markersize=6 if point["on"] else 4.5, color=colour,
               markerfacecolor=colour if point["on"] else "white", zorder=3)  # fmt: skip
 

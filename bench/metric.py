@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import BenchError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
+Direction = Literal["higher", "lower", "zero", "neither"]  # the last: neither more nor less of it is better
 CUSTOMIZING = ("subject", "style", "subject_style")  # kinds of concept that are learned
 NAMED = ("concept", "part", "alias", "compose", "words", "prefix")  # where what was erased is asked for in words
 ASKED = (*NAMED, "inversion")
@@ -76,15 +77,24 @@ class Score:
     name: str
     title: str
     group: str
-    better: Literal["higher", "lower", "zero"]
+    better: Direction
     channels: tuple[str, ...]
     version: int = 1
     plain: str = ""
     kinds: tuple[str, ...] = ()
+    elsewhere: Mapping[str, tuple[Direction, str]] = field(default_factory=dict, hash=False)
 
     def serves(self, kind: str) -> bool:
         """Returns whether it is defined for concepts of a kind."""
         return not self.kinds or kind in self.kinds
+
+    def direction(self, channel: str) -> Direction:
+        """Returns which values are better on a channel."""
+        return self.elsewhere.get(channel, (self.better, self.group))[0]
+
+    def group_on(self, channel: str) -> str:
+        """Returns the group that its value on a channel belongs to."""
+        return self.elsewhere.get(channel, (self.better, self.group))[1]
 
     def value_name(self, channel: str) -> str:
         """Returns what its value on a channel is called in rows."""
@@ -108,12 +118,13 @@ def metric(
     *,
     title: str,
     group: str,
-    better: Literal["higher", "lower", "zero"],
+    better: Direction,
     needs: str,
     channels: tuple[str, ...],
     version: int = 1,
     plain: str = "",
     kinds: tuple[str, ...] = (),
+    elsewhere: Mapping[str, tuple[Direction, str]] | None = None,
     binary: bool = False,
     gate: Callable[[Features], str] | None = None,
     together: bool = False,
@@ -125,13 +136,14 @@ def metric(
         name: its name in rows.
         title: its name in sentences.
         group: `fidelity`, `prompt following`, `preservation` or `erasure`; tables are in this order.
-        better: its direction; `zero` means the nearer to zero the better.
+        better: its direction; `zero` means the nearer to zero the better, `neither`, neither good nor bad.
         needs: the encoder slot it reads, `clip`, `dino`, `blip2`, `blip1` or `reader`.
         channels: the channels it is defined on.
         version: raised whenever its values change.
         plain: the channel whose value goes by the name alone, the others being `name/channel`; the references
             themselves are scored by such a metric as an anchor.
         kinds: the concept kinds it is for; none is all.
+        elsewhere: channel → direction and group, where it means something else there.
         binary: whether its values are 0 and 1; a share of none or of all then gets Wilson's bound.
         gate: says why the metric cannot be measured on this concept, or nothing.
         together: whether a value depends on the other pictures of its prompt.
@@ -141,8 +153,8 @@ def metric(
     def declare(function: Callable[[Features], Array]) -> Metric:
         return Metric(
             name=name, title=title, group=group, better=better, channels=channels, version=version, plain=plain,
-            kinds=kinds, needs=needs, function=function, binary=binary, gate=gate, together=together,
-            over=over,
+            kinds=kinds, elsewhere=elsewhere or {}, needs=needs, function=function, binary=binary, gate=gate,
+            together=together, over=over,
         )  # fmt: skip
 
     return declare
@@ -166,7 +178,7 @@ def derived(
     *,
     title: str,
     group: str,
-    better: Literal["higher", "lower", "zero"],
+    better: Direction,
     of: tuple[str, ...],
     channels: tuple[str, ...],
     version: int = 1,

@@ -53,12 +53,16 @@ class Cell(Strict):
 
 
 class Table(Strict):
-    """A table of a paper; `values` are one list a method, in the columns' order, nothing where none was found."""
+    """A table of a paper; `values` are one list a method, in the columns' order, nothing where none was found.
+
+    `kind` is that of its concepts, where the paper has tables of several.
+    """
 
     where: str = Field(min_length=1)
     model: str = Field(min_length=1)
     dataset: str = Field(min_length=1)
     sure: Sure
+    kind: str = ""
     note: str = ""
     columns: list[Column] = Field(min_length=1)
     values: dict[str, list[float | Cell | None]] = Field(min_length=1)

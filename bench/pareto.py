@@ -28,7 +28,7 @@ class Front:
         points: (methods, 2), means over the front's concepts; NaN where not measured on all of them.
         concepts: how many those are.
         on: (methods,) of bools.
-        chance: (methods,), the share of bootstrap draws in which a method is on the front.
+        chance: (methods,), the share of bootstrap draws in which a method is on the front; NaN with one concept.
         why: (methods,), why a method does not enter; empty where it does.
         reference: the point that the hypervolume reaches from; NaN where unknown.
         hypervolume: the area between the front and the reference, in the product of the columns' units; NaN without it.
@@ -66,8 +66,8 @@ def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Ma
     drawn_scores = _scores(cells, columns, np.stack([drawn(np.where(fit[:, None, None], v, np.nan)) for v in part], -1))
     reference = np.array([_worst(cells, c, concepts, worst) for c in columns])
     on = undominated(scores, fit)
-    return Front(name, (columns[0], columns[1]), points, int(concepts.sum()), on,
-                 undominated(drawn_scores, gains).mean(0), why, reference,
+    chance = undominated(drawn_scores, gains).mean(0) if concepts.sum() > 1 else np.full(len(on), np.nan)
+    return Front(name, (columns[0], columns[1]), points, int(concepts.sum()), on, chance, why, reference,
                  hypervolume(scores[on], _scores(cells, columns, reference)))  # fmt: skip
 
 

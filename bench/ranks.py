@@ -36,7 +36,7 @@ def complete(values: Array) -> tuple[Array, Array]:
 
 def ranks(values: Array, better: str) -> tuple[Array, Array, Array]:
     """Returns rank, low and high of each method, (methods,); 1 is the best, equals share the better rank, NaN where
-    a method lacks a shared concept.
+    a method lacks a shared concept. Low and high are NaN where one concept is all there is.
 
     Args:
         values: (methods, concepts, seeds).
@@ -46,8 +46,9 @@ def ranks(values: Array, better: str) -> tuple[Array, Array, Array]:
     out = np.full((3, len(values)), np.nan)
     if entered.any():
         part = values[entered][:, concepts]
-        of_draws = rank(oriented(drawn(part), better))
         out[0, entered] = rank(oriented(means(part), better))
+    if entered.any() and concepts.sum() > 1:
+        of_draws = rank(oriented(drawn(part), better))
         out[1:, entered] = np.quantile(of_draws, [0.025, 0.975], axis=0, method="inverted_cdf")
         out[1, entered] = np.minimum(out[0, entered], out[1, entered])
         out[2, entered] = np.maximum(out[0, entered], out[2, entered])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import show
+from bench import headline, show
 from bench.curves import POINTS, Curve, read_curves
 from bench.metric import Metric, load_metrics
 from bench.page.grids import SEEDS, Source, channels
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from bench.row import Row
     from bench.sides import Probe
     from bench.store import Store
+
+
+COSTS = {"seconds": "seconds of training", "peak_memory_mib": "peak memory, MiB",
+         "grad_forward_images": "pictures through the model with a gradient",
+         "forward_images": "pictures through the model"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,12 @@ def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> di
     return {
         "row": row,
         "concept": plan.concept,
-        "verdict": show.verdict(row),
+        "verdict": headline.verdict(row, plan.concept.class_phrase),
         "values_used": show.values_used(row, plan),
         "groups": show.grouped(row),
         "heads": {names[0].partition("/")[0] for names in show.grouped(row).values()},
-        "before": show.before(row),
+        "before": headline.before(row),
+        "erases": plan.concept.scored_as in ("erase", "roundtrip"),
         "arrows": show.ARROWS,
         "ranges": _ranges(row),
         "kinds": {name.partition("/")[0]: value for name, value in row.measured.items()},
@@ -77,7 +83,8 @@ def _context(plan: Plan, row: Row, store: Store, attacks: Sequence[Probe]) -> di
         "points": POINTS,
         "curves": _curves(plan, store),
         "command": _command(plan, row),
-        "cost": [(name.replace("_", " "), f"{value:,.10g}") for name, value in row.cost.items()],
+        "cost": [(COSTS.get(name, name.replace("_", " ")), f"{value:,.4g}" if value % 1 else f"{value:,.0f}")
+                 for name, value in row.cost.items()],
         "provenance": _flat(row.provenance),
     }  # fmt: skip
 
@@ -116,7 +123,7 @@ def _extremes(
     def cards(shots: Sequence[Shot]) -> list[Card]:
         return [card(s) for s in shots if (s.channel, s.prompt, s.seed) in where]
 
-    found = [(e, {"worst": cards(e.worst), "best": cards(e.best)}) for e in scores.extremes(metrics, show.GROUPS)]
+    found = [(e, {"worst": cards(e.worst), "best": cards(e.best)}) for e in scores.extremes(metrics, headline.GROUPS)]
     return [(e, ends) for e, ends in found if ends["worst"]]
 
 
@@ -138,7 +145,7 @@ def _ranges(row: Row) -> dict[str, tuple[float, float]]:
     """Returns metric → the range its values are drawn over; the channels of a metric share one."""
     points: dict[str, list[float]] = {}
     for name, value in row.measured.items():
-        anchors = [a.value for source in row.anchors if (a := show.anchor(row, source, name))]
+        anchors = [a.value for source in row.anchors if (a := headline.anchor(row, source, name))]
         zero = [] if value.better == "higher" else [0.0]  # nearness to zero is what counts
         points.setdefault(name.partition("/")[0], []).extend([value.value, value.low, value.high, *anchors, *zero])
     return {metric: (min(p), max(p)) for metric, p in points.items()}

@@ -13,7 +13,10 @@ from bench.row import Row
 
 @dataclass(frozen=True)
 class Reported:
-    """A figure of a paper, and what the same method has here; None where nothing here is of that name."""
+    """A figure of a paper, and what the same method has here, in the paper's scale.
+
+    `here` is None where nothing here is of that name; `name` is empty then, else the runs were of another kind.
+    """
 
     where: str
     label: str
@@ -34,11 +37,18 @@ def reported(study: Study, rows: Sequence[Row]) -> list[Reported]:
                 if method and cell is not None:
                     value = cell.value if isinstance(cell, Cell) else cell
                     name = _matching(column.metric, rows)
-                    own = [r.measured[name].value for r in rows if r.method == method and name in r.measured]
-                    mean = sum(own) / len(own) if own else None
+                    fit = [r for r in rows if r.method == method and table.kind in ("", r.kind)]
+                    own = [r.measured[name].value for r in fit if name in r.measured]
+                    mean = factor(column.scale) * sum(own) / len(own) if own else None
                     scale = f" ({column.scale})" if column.scale else ""
                     out.append(Reported(table.where, label, f"{column.metric}{scale}", value, mean, name))
     return out
+
+
+def factor(scale: str) -> float:
+    """Returns what a paper multiplied its values by, of a scale such as `×100`."""
+    found = re.fullmatch(r"×\s*([\d.]+)", scale)
+    return float(found.group(1)) if found else 1.0
 
 
 def _plain(text: str) -> str:

@@ -74,15 +74,18 @@ def _figures(study: Study, rows: Sequence[Row]) -> None:
     for heading, side in (("table", "left"), ("method", "left"), ("metric", "left"), ("reported", "right"),
                           (f"measured, {' and '.join(study.methods)}", "right"), ("as", "left")):  # fmt: skip
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for f in (f for f in found if f.here is not None):
-        table.add_row(*map(Text, (f.where, f.label, f.metric, f"{f.value:g}", f"{f.here:z.3f}", f.name)))
+    for f in (f for f in found if f.name):
+        here = "—" if f.here is None else f"{f.here:z.3f}"
+        table.add_row(*map(Text, (f.where, f.label, f.metric, f"{f.value:g}", here, f.name)))
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 140
-    sys.stdout.write("\nFigures: reported on the paper's model and data, measured on ours; not to be subtracted\n")
+    sys.stdout.write(
+        "\nFigures: reported on the paper's model and data, measured on ours; not to be subtracted; —: not run\n"
+    )
     if table.row_count:
         console.print(table)
-    without = dict.fromkeys(f.metric for f in found if f.here is None)
+    without = dict.fromkeys(f.metric for f in found if not f.name)
     if without:
         sys.stdout.write(f"No value of these names here: {', '.join(without)} (leaderboards/papers has the figures)\n")
 

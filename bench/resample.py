@@ -111,7 +111,12 @@ def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
 def intervals(
     values: Array, level: float = 0.95, bounds: tuple[float | None, float | None] = (None, None)
 ) -> tuple[Array, Array, Array]:
-    """Returns mean, low and high of values (n, concepts, seeds), (n,) each, within what a mean can be at all."""
+    """Returns mean, low and high of values (n, concepts, seeds), (n,) each, within what a mean can be at all.
+
+    One concept says nothing of how others would do: low and high are NaN there.
+    """
     low, high = np.quantile(drawn(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    alone = np.isfinite(values).any(-1).sum(-1) < 2
+    low, high = (np.where(alone, np.nan, b) for b in (low, high))
     least, most = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
     return means(values), np.clip(low, least, most), np.clip(high, least, most)

@@ -34,7 +34,7 @@ def compare(args: list[str]) -> int:
     parser.add_argument("--board", type=Path, help="the folder of a board that A and B are methods of")
     parser.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page")
     options = parser.parse_args(args)
-    from bench import compare_page
+    from bench import compare_page, compare_show
     from bench.compare import differences
     from bench.compare_sides import side
 
@@ -42,7 +42,7 @@ def compare(args: list[str]) -> int:
     found, unit = differences(first, second)
     if not found:
         raise BenchError(f"{options.first} and {options.second} have no value in common")
-    compare_page.show(found, compare_page.labels(first, second), unit)
+    compare_show.show(first, second, found, unit)
     compare_page.write(options.out, first, second, found, unit)
     sys.stdout.write(f"{options.out}\n")
     return 0

@@ -25,7 +25,7 @@ class Value(BaseModel):
     high: float
     n: int
     unit: str = "prompt, then seed"
-    better: Literal["higher", "lower", "zero"]
+    better: Literal["higher", "lower", "zero", "neither"]
     checkpoint: str
     version: int
     title: str = ""

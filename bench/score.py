@@ -168,7 +168,9 @@ def summarize(
             mean, low, high = interval(values, part["prompt"].to_numpy())
             if m.binary and mean in (0, 1):  # resampling cannot see what a share of none or of all may be
                 low, high = wilson(round(values.sum()), len(values))
-            out.setdefault(str(source), {})[name] = _value(m, mean, low, high, len(part), encoders[m.needs].name)
+            out.setdefault(str(source), {})[name] = _value(
+                m, str(channel), mean, low, high, len(part), encoders[m.needs].name
+            )
     means = Means(table)
     for d in (m for m in metrics if isinstance(m, Derived)):
         for channel in d.channels:
@@ -178,12 +180,12 @@ def summarize(
             else:
                 read = [k for k in metrics if isinstance(k, Metric) and k.name in found.read]
                 judges = " and ".join(dict.fromkeys(encoders[k.needs].name for k in read))
-                out.setdefault("model", {})[d.value_name(channel)] = _value(d, *found[:4], judges)
+                out.setdefault("model", {})[d.value_name(channel)] = _value(d, channel, *found[:4], judges)
     return out, unmeasured
 
 
-def _value(m: Metric | Derived, mean: float, low: float, high: float, n: int, checkpoint: str) -> Value:
+def _value(m: Metric | Derived, channel: str, mean: float, low: float, high: float, n: int, checkpoint: str) -> Value:
     return Value(
-        value=round(mean, 6), low=round(low, 6), high=round(high, 6), n=n, title=m.title, group=m.group,
-        better=m.better, checkpoint=checkpoint, version=m.version,
+        value=round(mean, 6), low=round(low, 6), high=round(high, 6), n=n, title=m.title, group=m.group_on(channel),
+        better=m.direction(channel), checkpoint=checkpoint, version=m.version,
     )  # fmt: skip

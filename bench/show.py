@@ -1,29 +1,24 @@
-"""A row in the terminal, and the words and numbers that the report's page shares with it."""
+"""A row in the terminal, and the words that the report's page shares with it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bench.config import by_hand
+from bench.headline import GROUPS, anchor, before, number, verdict
 from bench.meaning import meaningless
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from bench.plan import Plan
-    from bench.row import Row, Value
+    from bench.row import Row
 
-GROUPS = ("erasure", "fidelity", "prompt following", "preservation")  # the order of tables
-ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
+ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0", "neither": ""}
 LEGEND = """\
 [low, high]: 95 % interval; base: the untouched model (learned: the one before
 erasing); refs: the reference pictures, each against the others;
 ↑ higher, ↓ lower, →0 nearer to 0 is better"""
-
-
-def number(value: float) -> str:
-    """Returns three decimals, and never a negative zero."""
-    return f"{value:z.3f}"
 
 
 def grouped(row: Row) -> dict[str, list[str]]:
@@ -34,61 +29,10 @@ def grouped(row: Row) -> dict[str, list[str]]:
     return {group: names for group, names in groups.items() if names}
 
 
-def anchor(row: Row, source: str, name: str) -> Value | None:
-    """Returns what an anchor (`none` or `references`) has for a metric, if anything."""
-    return row.anchors.get(source, {}).get(name)
-
-
-def before(row: Row) -> str:
-    """Returns the anchor that a run started from: the untouched model, or the one that had learned the concept."""
-    return "learned" if "learned" in row.anchors else "none"
-
-
 def values_used(row: Row, plan: Plan) -> str:
     """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand."""
     base = f"values set for {row.model}" if row.tuned else "published values"
     return ", ".join([base, *(f"{o} by hand" for o in by_hand(plan.config.get("_given", [])))])
-
-
-def verdict(row: Row) -> str:
-    """Returns what a run came to, in one plain sentence without its full stop."""
-    if row.status != "ok":
-        what = {"diverged": "Training diverged", "unmeasurable": "Nothing could be measured"}
-        return f"{what.get(row.status, 'The run failed')}: {row.reason or 'no reason was kept'}"
-    groups = grouped(row)
-    own = {g: [n for n in names if not n.endswith("/novelty")] for g, names in groups.items()}  # an attack's control
-    heads = [own[g][0] for g in GROUPS[:3] if own.get(g)]
-    parts = [_moved(row, name) for name in heads]
-    costs = {n: row.measured[n] for n in groups.get("preservation", []) if row.measured[n].better == "lower"}
-    if costs:
-        worst = max(costs, key=lambda n: costs[n].value)
-        where = worst.partition("/")[2]
-        parts.append(f"{costs[worst].title} is largest on {where} prompts, {number(costs[worst].value)}")
-    said = "; ".join([*filter(None, [meaningless(row)]), *parts]) or "Nothing was measured"
-    return said[0].upper() + said[1:]
-
-
-def _moved(row: Row, name: str) -> str:
-    """Says how a metric stands to the base model's, and whether that is toward what the references have."""
-    value, base = row.measured[name], anchor(row, before(row), name)
-    title = value.title or name
-    if base is None:
-        return f"{title} is {number(value.value)}"
-    then, after = base.value, value.value
-    if not _clearly(row, name, value, then):
-        return f"{title} did not move clearly ({number(then)} before, {number(after)} after)"
-    text = f"{title} {'rose' if after > then else 'fell'} from {number(then)} to {number(after)}"
-    real = anchor(row, "references", name)
-    if real is None or value.group != "fidelity":  # the references are no goal for prompt following
-        return text
-    past, nearer = (real.value - then) * (real.value - after) < 0, abs(real.value - after) < abs(real.value - then)
-    return f"{text}, {'past' if past else 'toward' if nearer else 'away from'} the references' {number(real.value)}"
-
-
-def _clearly(row: Row, name: str, value: Value, then: float) -> bool:
-    """Returns whether the interval leaves out `no change`; the paired difference is asked where there is one."""
-    paired = row.measured.get(f"delta_{name}/concept")
-    return not (paired.low <= 0 <= paired.high) if paired else not (value.low <= then <= value.high)
 
 
 def show(row: Row, plan: Plan, there: bool) -> None:
@@ -106,10 +50,8 @@ def show(row: Row, plan: Plan, there: bool) -> None:
         console.width = 120  # a long name of a checkpoint stays on its line in a pipe
     facts = [f"{row.method} on {row.concept}", row.model, f"seed {row.seed}", values_used(row, plan), row.status]
     console.print(" · ".join(facts), style="bold")
-    if row.status != "ok":
-        console.print(f"{verdict(row)}.", style="red")
-    elif why := meaningless(row):
-        console.print(f"Check of the code alone: {why}.", style="red")
+    wrong = row.status != "ok" or meaningless(row)
+    console.print(f"\n{verdict(row, plan.concept.class_phrase)}.\n", style="red" if wrong else None)
     if row.measured:
         console.print(_table(row))
         console.print(LEGEND, style="dim")

@@ -20,6 +20,7 @@ from bench.job import LOST, OK, Job, Outcome, jobs
 from bench.launch import Launcher
 from bench.plan import Plan, dataset_folder, make
 from bench.progress import track
+from bench.sweep_show import results
 from bench.track import Tracker
 
 log = logging.getLogger("bench")
@@ -123,6 +124,7 @@ def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
         outcomes = list(_told(_followed(launcher.run(given), folders, follower), expected))
         follower.fronts(list(folders.values()))
         roots = sorted({p.config["root"] for p in planned})
+        results(list(folders.values()))
         sys.stdout.write(summary(outcomes, roots))
     return 0 if all(o.status == OK for o in outcomes) else 1
 

@@ -17,7 +17,10 @@ HEAD = """# {task} on {dataset}, {model}
 
 Written by `python -m bench leaderboard` from `rows/`; `index.html` has the same to sort, filter and look into. A value
 is the mean over concepts of their training seeds' mean, with its 95 % interval (concepts resampled, then seeds); one
-concept and seed is one run of protocol {protocols}. Anchors in italics. {runs} runs of {concepts} concepts: {names}.
+concept and seed is one run of protocol {protocols}. Anchors in italics. {runs} of {concepts}: {names}.
+
+"""
+ALONE = """One concept says nothing of how others would do: no interval, none of ranks, and no share of draws.
 
 """
 DIFFERENCES = """
@@ -48,8 +51,10 @@ def render(board: Board) -> str:
     """Returns a board's README."""
     names, protocols = board.cells.concepts, sorted({r.protocol for r in board.rows})
     page = HEAD.format(task=_text(board.kind), dataset=_text(board.rows[0].dataset), model=_text(board.rows[0].model),
-                       runs=len(board.rows), concepts=len(names), names=", ".join(map(_text, names)),
+                       runs=counted(len(board.rows), "run"), concepts=counted(len(names), "concept"),
+                       names=", ".join(map(_text, names)),
                        protocols=", ".join(protocols))  # fmt: skip
+    page += ALONE if len(names) == 1 else ""
     page += _main(board)
     failed = [f"- {_code(r.method)} on {_text(r.concept)}, seed {r.seed}: {r.status}, {_text(r.reason)}"
               for r in board.rows if r.status != "ok"]  # fmt: skip
@@ -89,7 +94,12 @@ def number(value: float, decimals: int = 3) -> str:
 
 def _cell(values: Sequence[Array], index: int) -> str:
     mean, low, high = (float(v[index]) for v in values)
-    return f"{mean:z.3f} [{low:z.2f}, {high:z.2f}]" if np.isfinite(mean) else ""
+    return f"{mean:z.3f}{span(low, high, 2)}" if np.isfinite(mean) else ""
+
+
+def span(low: float, high: float, decimals: int) -> str:
+    """Returns an interval in brackets, after a blank; nothing where there is none."""
+    return f" [{low:z.{decimals}f}, {high:z.{decimals}f}]" if np.isfinite(low) and np.isfinite(high) else ""
 
 
 def _differences(board: Board) -> str:
@@ -102,7 +112,7 @@ def _differences(board: Board) -> str:
         d = board.differences[column]
         if not np.isfinite(d.value[index]):
             return ""
-        text = f"{d.value[index]:+.3f} [{d.low[index]:z.2f}, {d.high[index]:z.2f}] p {d.adjusted[index]:.2f}"
+        text = f"{d.value[index]:+.3f}{span(d.low[index], d.high[index], 2)} p {d.adjusted[index]:.2f}"
         return f"**{text}**" if d.adjusted[index] <= 0.05 else text
 
     return page + _by_method(board, cell, leave_out=board.baseline)
@@ -120,7 +130,7 @@ def smallest_p(board: Board) -> str:
 def _ranks(board: Board) -> str:
     def cell(column: str, index: int) -> str:
         rank, low, high = (float(r[index]) for r in board.ranks[column])
-        return f"{rank:.0f} [{low:.0f}, {high:.0f}]" if np.isfinite(rank) else ""
+        return f"{rank:.0f}{span(low, high, 0)}" if np.isfinite(rank) else ""
 
     return RANKS + _by_method(board, cell) if len(board.cells.methods) > 1 else ""
 
@@ -131,7 +141,7 @@ def _fronts(board: Board) -> str:
     lines = []
     for front in board.fronts:
         order = sorted(np.flatnonzero(front.on), key=lambda i: -front.chance[i])
-        on = ", ".join(f"{_code(board.cells.methods[i])} ({front.chance[i]:.2f})" for i in order)
+        on = ", ".join(f"{_code(board.cells.methods[i])}{_share(front.chance[i])}" for i in order)
         known = np.isfinite(front.hypervolume)
         reference = f"({front.reference[0]:z.3g}, {front.reference[1]:z.3g})" if known else ""
         volume = f"{front.hypervolume:.3g}" if known else ""
@@ -139,6 +149,15 @@ def _fronts(board: Board) -> str:
     head = ["front", "columns", "on it", "hypervolume", "reference point"]
     pictures = "\n".join(f"![{f.name}]({path_of(f.name)})" for f in board.fronts)
     return FRONTS.format(first=board.columns[0]) + _table(head, lines) + f"\n{pictures}\n"
+
+
+def _share(chance: float) -> str:
+    return f" ({chance:.2f})" if np.isfinite(chance) else ""
+
+
+def counted(number: int, what: str) -> str:
+    """Returns `1 concept`, `2 concepts`."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _by_method(board: Board, cell: Callable[[str, int], str], leave_out: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import BenchError
-from bench.show import anchor, before, verdict
+from bench.headline import anchor, before, verdict
 from bench.store import DONE, Store, key_of
 
 if TYPE_CHECKING:
@@ -198,7 +198,13 @@ class Fronts:
             x, y = front.columns
             heads = ["method", x, f"{x}.low", f"{x}.high", y, f"{y}.low", f"{y}.high", "on", "chance", "why not"]
             lines = [
-                [p["method"], *(p[k][i] for i in (0, 1) for k in ("at", "low", "high")), p["on"], p["chance"], p["why"]]
+                [
+                    p["method"],
+                    *((p[k] or p["at"])[i] for i in (0, 1) for k in ("at", "low", "high")),
+                    p["on"],
+                    p["chance"],
+                    p["why"],
+                ]
                 for p in said["points"]
             ]
             yield Table(f"front/{path.stem}", heads, lines), path

@@ -10,6 +10,7 @@ from bench.detector import threshold, unsure
 from bench.metric import KNOWN, Features, Mean, derived, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+KEPT = ("class", "neighbour", "unrelated", "empty")  # where the concept was not asked for
 
 
 def _to_references(features: Features, pictures: Array) -> Array:
@@ -40,9 +41,11 @@ def measurable(features: Features) -> str:
     group="fidelity",
     better="higher",
     needs="dino",
-    channels=("concept", "class", "neighbour", "unrelated", "empty", "novelty"),
+    channels=("concept", *KEPT, "novelty"),
     plain="concept",
     kinds=("subject",),
+    version=2,
+    elsewhere={**dict.fromkeys(KEPT, ("lower", "preservation")), "novelty": ("neither", "erasure")},
     binary=True,
     gate=measurable,
 )
@@ -64,7 +67,7 @@ def _learned(mean: Any, channel: str) -> str:
     group="preservation",
     better="lower",
     of=("concept_rate",),
-    channels=("class", "neighbour", "unrelated", "empty"),
+    channels=KEPT,
     kinds=("subject",),
     gate=_learned,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from bench.derive import Means
 from bench.derive import derive as derive_from
 from bench.metric import Bank, Derived, Features
+from bench.score import summarize
 from bench.stats import drawn_means, interval, widening, wilson
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
 from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
@@ -184,6 +186,17 @@ def test_the_detector_lets_one_in_twenty_of_the_class_through() -> None:
     assert measurable(seen) == ""
     assert concept_rate.function(seen).mean() == pytest.approx(0.05, abs=0.03)
     assert concept_rate.function(_features(references, references, negatives)).all()
+
+
+def test_the_concept_is_wanted_where_it_is_named_and_nowhere_else() -> None:
+    values = {("concept_rate", "model", c): 0.5 for c in concept_rate.channels}
+    judge: Any = SimpleNamespace(name="judge")
+    found = summarize(table(values), [concept_rate], {"dino": judge})[0]["model"]
+    kept = dict.fromkeys(("class", "neighbour", "unrelated", "empty"), ("lower", "preservation"))
+    said = {"concept": ("higher", "fidelity"), **kept, "novelty": ("neither", "erasure")}
+    assert {n: (v.better, v.group) for n, v in found.items()} == {
+        concept_rate.value_name(c): v for c, v in said.items()
+    }
 
 
 def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:

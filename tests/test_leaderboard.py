@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_the_best_stands_first_and_anchors_above_all() -> None:
         "*untouched model*", "*the references*", "`better`", "`worse`"
     ]  # fmt: skip
     assert "| dino ↑ |" in lines[0]
-    assert lines[4].startswith("| `better` | 0.800 [0.80, 0.80] | 12 |  |  | 1/1 |")
+    assert lines[4].startswith("| `better` | 0.800 | 12 |  |  | 1/1 |")
 
 
 def test_what_lacks_the_first_column_stands_last() -> None:
@@ -79,9 +80,23 @@ def test_a_concept_with_more_seeds_weighs_no_more() -> None:
 
 def test_what_failed_is_listed_and_in_no_mean() -> None:
     page = render([make(dino=0.6), make(seed=1, status="diverged", reason="the loss of step 3 is nan", measured={})])
-    assert "0.600 [0.60, 0.60]" in page
+    assert "| 0.600 |" in page
     assert "| 1/2 |" in page
     assert "- `purecc` on cat, seed 1: diverged, the loss of step 3 is nan" in page
+
+
+def test_a_board_of_one_run_claims_no_certainty(tmp_path: Path) -> None:
+    rows = [make("a", measured={"dino": _value(0.7, "higher"), "clip_t": _value(0.3, "higher")})]
+    rows += [make("b", measured={"dino": _value(0.6, "higher"), "clip_t": _value(0.2, "higher")})]
+    board = analyse(rows)
+    page = tables.render(board)
+    assert "1 concept: " in page and "One concept says nothing" in page and "1 concepts" not in page
+    assert "| `a` | 0.700 | 0.300 |" in page and "| `b` | 2 | 2 |" in page
+    assert re.search(r"\| `a` \| [\d.]+ \|", page.partition("## Fronts")[2])  # on the front, with no share
+    assert "nan" not in page.lower().replace("anchor", "")
+    figures.write(board, tmp_path)
+    text = board_page.render(board, tmp_path)
+    assert "One concept says nothing" in text and "NaN" not in text.partition('id="data">')[2].partition("</script>")[0]
 
 
 def test_nan_is_no_value() -> None:

@@ -23,7 +23,7 @@ from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
 from metrics.consistency import spatial_consistency
 from metrics.csd import style_csd
-from metrics.detection import detected, recognized
+from metrics.detection import certainty, detected, recognized
 from metrics.dino import dino
 from metrics.leakage import concept_rate
 from metrics.likeness import resembles
@@ -105,6 +105,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
     for path in (root / "metrics").glob("[!_]*.py"):
         found |= {m.name: m for m in vars(import_module(f"metrics.{path.stem}")).values() if isinstance(m, Metric)}
     elsewhere = (
+        certainty,
         concept_rate,
         copy_rate,
         diversity,
@@ -117,7 +118,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
         pickscore,
         style_csd,
     )
-    assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, tests/test_sets.py
+    assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, test_golden.py, test_sets.py
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -71,6 +71,22 @@ def test_marks_name_what_went_wrong() -> None:
     ]  # fmt: skip
 
 
+def test_a_find_is_wanted_on_one_channel_and_a_fault_on_another() -> None:
+    away: Any = {"class": ("lower", "preservation"), "novelty": ("neither", "erasure")}
+    found = _metric("found", "higher", binary=True, plain="concept", elsewhere=away)
+    values = {k: v for c in ("concept", *away) for k, v in _table("found", [1, 0], channel=c).items()}
+    scores = _scores(values | _table("found", [1, 1], "none", "class"))
+    marks = {(c, s): scores.marks([found], c, 0, s) for c in ("concept", *away) for s in (0, 1)}
+    assert {at: said for at, said in marks.items() if said} == {("concept", 1): ["found 0"], ("class", 0): ["found 1"]}
+    assert scores.tally([found]) == [("found 0", "concept", 1, 2), ("found 1", "class", 1, 2)]
+    (ends,) = scores.extremes([found], [])
+    assert {(s.channel, s.value) for s in ends.worst} == {("concept", 0.0), ("class", 1.0)} and ends.count == 4
+
+
+def test_what_is_neither_good_nor_bad_has_no_ends() -> None:
+    assert _scores(_table("far", [0.1, 0.9])).extremes([_metric("far", "neither")], []) == []
+
+
 def test_why_nothing_was_measured_is_on_the_page(tmp_path: Path) -> None:
     row = make_row(unmeasured={"fid": "two pictures <b>are</b> too few"})
     text, page = report(tmp_path, row)

@@ -102,6 +102,17 @@ def test_a_clear_difference_is_found() -> None:
     assert np.isnan(differences.adjusted[0])
 
 
+def test_one_concept_has_no_interval_whatever_its_seeds() -> None:
+    values = np.full((2, 3, 4), np.nan)
+    values[0, 1] = [0.1, 0.2, 0.3, 0.4]
+    values[1, :, 0] = [0.1, 0.2, 0.3]
+    mean, low, high = intervals(values)
+    assert mean[0] == pytest.approx(0.25) and np.isnan([low[0], high[0]]).all()
+    assert low[1] < mean[1] < high[1]
+    found, *bounds = ranks(values[:, 1:2], "higher")
+    assert found.tolist() == [1, 2] and np.isnan(bounds).all()
+
+
 def test_differences_are_of_common_concepts_and_seeds() -> None:
     values = np.full((2, 3, 2), np.nan)
     values[0] = [[0.1, 0.2], [0.5, 0.6], [0.9, 0.9]]

@@ -8,18 +8,25 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from bench import show
+from bench.boards import settings
 from bench.concept import Concept, Reference
 from bench.curves import POINTS, read_curves
 from bench.grid import grid
+from bench.headline import number, verdict
+from bench.metric import load_metrics
 from bench.page.grids import SEEDS
 from bench.page.picture import picture
+from bench.page.scores import Scores
 from bench.plan import Plan, Training
 from bench.report import write_report
 from bench.row import Row, Value
 from bench.store import Store
+from metrics.detection import recognized
+from metrics.preservation import distance
 
 EVIL = "<script>alert(1)</script>"
 KEYS = {"train": "t" * 16, "base": "b" * 16, "generate": "g" * 16, "score": "s" * 16}
@@ -150,6 +157,14 @@ def test_what_is_lost_is_drawn_over_how_near_it_is(tmp_path):
     assert f'cy="{190 - 170 * 0.25}"' in text
 
 
+def test_the_concepts_own_class_stands_beside_what_is_near_to_it():
+    values = {("model", "distance", "neighbour", 0, 0): 0.4, ("model", "recognized", "other", 0, 0): 1.0}
+    for channel, after in (("class", 0.0), ("neighbour", 1.0)):
+        values |= {("model", "recognized", channel, 0, 0): after, ("none", "recognized", channel, 0, 0): 1.0}
+    (drawn,) = Scores(values).drawn_over([recognized, distance], {("class", 0): "a cat"})
+    assert drawn.near == [(0.0, 0.0, 1.0, "a cat")] and drawn.points == [(0.4, 1.0, 1.0, "")]
+
+
 def test_page_loads_nothing(tmp_path):
     text, page = report(tmp_path)
     assert page.images and all(i["src"].startswith("data:image/") for i in page.images)
@@ -173,8 +188,8 @@ def test_pictures_pair_base_and_customized(tmp_path):
 
 def test_page_has_the_numbers(tmp_path):
     _, page = report(tmp_path)
-    for number in ("0.723", "0.703 to 0.743", "0.414", "0.952", "−0.012", "−0.024 to −0.001"):
-        assert number in page.text
+    for said in ("0.723", "0.703 to 0.743", "0.414", "0.952", "−0.012", "−0.024 to −0.001"):
+        assert said in page.text
     assert "dino 0.720 (base 0.401)" in page.text  # the mean over seeds of one prompt
     assert "drift 0.055" in page.text
     assert "dino to the others 0.952" in page.text
@@ -243,8 +258,9 @@ def test_show_prints_the_numbers(tmp_path, capsys):
     row = make_row()
     show.show(row, plan, there=False)
     out = capsys.readouterr().out
-    lines = {line.split()[1]: line for line in out.splitlines() if line[:1] in "↑↓→"}
+    lines = {line.split()[1]: line for line in out.splitlines() if line and line[0] in "↑↓→"}
     assert lines["dino"].split() == ["↑", "dino", "0.723", "[0.703,", "0.743]", "0.414", "0.952", "dino-judge"]
+    assert "DINO rose from 0.414 to 0.723" in " ".join(out[: out.index("metric")].split())  # first the one sentence
     assert lines["drift/unrelated"].split() == [
         "↓",
         "drift/unrelated",
@@ -298,17 +314,63 @@ GONE = [
 
 @pytest.mark.parametrize(("dino", "words"), GONE)
 def test_verdict_says_where_it_went(dino, words):
-    assert f"DINO {words}" in show.verdict(make_row(measured=measured(dino)))
+    assert f"DINO {words}" in verdict(make_row(measured=measured(dino)))
 
 
 def test_verdict_asks_the_paired_difference():
-    assert "CLIP-T fell from 0.313 to 0.301" in show.verdict(make_row())
+    assert "CLIP-T fell from 0.313 to 0.301" in verdict(make_row())
     unsure = measured() | {"delta_clip_t/concept": value(-0.012, -0.03, 0.01, "zero")}
-    assert "CLIP-T did not move clearly" in show.verdict(make_row(measured=unsure))
+    assert "CLIP-T did not move clearly" in verdict(make_row(measured=unsure))
+
+
+def shares(**rates):
+    return {n.replace("__", "/"): value(v, v, v, "higher", title=n, group="preservation") for n, v in rates.items()}
+
+
+def test_the_headline_says_what_a_learner_broke_and_no_ratio():
+    broke = shares(recognized__class=0.17, recognized__neighbour=0.9, recognized__unrelated=0.8)
+    broke |= {"alteration/class": value(24.15, 0.5, 110.0, "lower", title="alteration", group="preservation")}
+    had = shares(recognized__class=1.0, recognized__neighbour=1.0, recognized__unrelated=0.8)
+    row = make_row(measured=measured() | broke, anchors={"none": anchors()["none"] | had})
+    said = verdict(row, "cat")
+    assert "of plain “cat” pictures 17 % are still recognized (100 % before)" in said
+    assert "of neighbour pictures 90 % are still recognized (100 % before)" in said  # they lost, the unrelated did not
+    assert "alteration" not in said and "drift" not in said
+    assert "drift is largest on unrelated prompts, 0.032" in verdict(make_row())  # where nothing reads the pictures
+
+
+def test_the_headline_of_an_eraser_is_its_score_the_worst_words_and_the_attacks():
+    leaks = {"leakage": 0.0, "leakage/alias": 0.833, "leakage/compose": 0.1}
+    row = make_row(kind="erase", anchors={}, measured={
+        "diversity": value(0.076, 0.0, 0.1, "higher", group="prompt following"), "detected": value(0, 0, 0, "lower"),
+        **{n: value(v, v, v, "lower", group="erasure") for n, v in leaks.items()},
+        "erasure_score": value(0.462, 0.4, 0.5, "higher", group="erasure"),
+    })  # fmt: skip
+    said = verdict(row)
+    assert said == (
+        "Erasure score 0.462, of 1; worst leakage without the weights 0.833, asked for by its other names; "
+        "under no attack with the weights was leakage measured"
+    )
+    row.measured["leakage/prefix"] = value(1, 1, 1, "lower", group="erasure")
+    assert verdict(row).endswith("attacked with the weights, leakage 1.000, by a prefix found by gradient")
+
+
+def test_what_has_no_words_of_its_own_is_told_by_its_groups():
+    elsewhere = {"fid": value(12.0, 11.0, 13.0, "lower", title="FID", group="outside")}
+    assert verdict(make_row(kind="new", measured=measured() | elsewhere)).endswith("FID is 12.000")
+    assert verdict(make_row(measured={})) == "Nothing was measured"
+
+
+def test_the_words_of_every_task_are_of_values_that_are_measured(root):
+    quick = yaml.safe_load((root / "conf" / "protocol" / "quick.yaml").read_text(encoding="utf-8"))
+    known = {m.value_name(c) for m in load_metrics(quick["metrics"]) for c in m.channels}
+    said = yaml.safe_load((root / "conf" / "headline.yaml").read_text(encoding="utf-8"))
+    assert set(settings()["columns"]) == set(said["clauses"])
+    assert {n for clauses in said["clauses"].values() for c in clauses for n in c["of"]} <= known
 
 
 def test_no_negative_zero():
-    assert show.number(-0.0001) == "0.000" and show.number(-0.0006) == "-0.001"
+    assert number(-0.0001) == "0.000" and number(-0.0006) == "-0.001"
 
 
 def test_neither_imports_torch():

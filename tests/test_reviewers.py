@@ -19,7 +19,10 @@ from tiny import run_args, unet_folder
 from bench import reproduce
 from bench.__main__ import main
 from bench.compare import Difference, differences
+from bench.compare_show import split
 from bench.compare_sides import Side, side
+from bench.reported import factor, reported
+from bench.reproduce import studies
 from bench.row import Row, Value
 
 SECOND = ["+method=custom_diffusion", "concept=poodle"]
@@ -298,6 +301,17 @@ def test_the_page_has_both_and_the_untouched_model(compared: Path) -> None:
     assert page.text.index("dino") and "pairs" in page.text
 
 
+def test_the_tasks_own_values_stand_first_and_the_others_are_folded(compared: Path) -> None:
+    of = Value(value=0, low=0, high=0, n=1, better="higher", checkpoint="j", version=1)
+    found = [Difference(n, of, 0, 0, 1, 1, None) for n in ("diversity", "clip_t", "dino")]
+    main_values, rest = split(found, "subject")
+    assert ([d.name for d in main_values], [d.name for d in rest]) == (["dino", "clip_t"], ["diversity"])
+    assert split(found, "new") == (found, [])
+    text = Page(compared.read_text()).text
+    assert text.index("main values") < text.index("The differences")
+    assert "Training: dreambooth_lora" in text and "DINO" in text[: text.index("The differences")]
+
+
 def test_names_of_methods_are_escaped(tmp_path: Path) -> None:
     from bench.compare_page import write
 
@@ -354,6 +368,15 @@ def test_what_cannot_be_compared_is_refused(root: Path, tmp_path: Path, capsys: 
 
 
 # --- reproduce -------------------------------------------------------------------------------------
+
+
+def test_figures_are_of_the_papers_scale_and_kind() -> None:
+    (study,) = studies("purecc", "", 1)
+    found = reported(study, [_row("purecc", "a", 0, **{"delta_clip_t/concept": (-0.25, "zero")})])
+    of = {f.where: f for f in found if f.metric == "ΔCLIP-T (×100)" and f.label == "PureCC"}
+    assert of["Table 1, instances"].here == pytest.approx(-25)
+    assert of["Table 1, styles"].here is None and of["Table 1, styles"].name == "delta_clip_t/concept"
+    assert [factor(s) for s in ("×100", "", "GB", "0–100")] == [100.0, 1.0, 1.0, 1.0]
 
 
 def test_every_claim_gets_a_verdict_from_the_shipped_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.job import Job, Outcome
 from bench.plan import make
 from bench.row import Row
+from bench.sweep_show import results
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +205,17 @@ def test_the_summary_counts_what_left_no_row() -> None:
     said = sweep.summary([Outcome(job, "ok"), Outcome(job, "lost", "a worker process died")], ["runs"])
     assert said.startswith("2 runs, 0 there before: 1 ok, 0 diverged, 0 failed, 1 lost\n")
     assert "  lost: it: a worker process died\n" in said
+
+
+def test_a_sweep_ends_with_its_first_values_and_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from test_leaderboard import _value, make
+
+    for method, value in (("a", 0.25), ("b", 0.75)):
+        (tmp_path / method).mkdir()
+        row = make(method, measured={"dino": _value(value), "diversity": _value(0.1)})
+        (tmp_path / method / "row.json").write_text(row.model_dump_json())
+    results([tmp_path / name for name in ("a", "b", "lost")])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "dino", "↑", "page"]  # of the board's columns, those that were measured
+    assert [line.split("  ")[0] for line in lines] == ["a on cat, m, seed 0", "b on cat, m, seed 0"]
+    assert "0.250" in lines[0] and lines[1].rstrip().endswith(str(tmp_path / "b" / "report.html"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench import show
+from bench.headline import number
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
@@ -16,5 +16,6 @@ def render(template: str, **context: Any) -> str:
 
     env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True)  # fmt: skip
-    env.filters["number"] = lambda value: show.number(value).replace("-", "\N{MINUS SIGN}")
+    env.filters["number"] = lambda value: number(value).replace("-", "\N{MINUS SIGN}")
+    env.filters["short"] = lambda value: f"{value:z.3g}".replace("-", "\N{MINUS SIGN}")
     return env.get_template(template).render(**context)

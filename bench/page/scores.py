@@ -42,11 +42,14 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Points:
-    """One metric drawn over another: a point a prompt, (x, after, before, prompt)."""
+    """One metric drawn over another: a point a prompt, (x, after, before, prompt); `near` are those of the concept's
+    own class, from which distances count.
+    """
 
     name: str
     over: str
     points: list[tuple[float, float, float, str]]
+    near: list[tuple[float, float, float, str]]
 
 
 class Scores:
@@ -110,8 +113,9 @@ class Scores:
         was = self.single(BEFORE, channel, prompt, seed)
         out = []
         for m in metrics:
-            if m.binary and m.name in own and own[m.name] == END.get(m.better):
-                wanted = m.better == "lower" or channel == m.plain or was.get(m.name) == 1
+            end = END.get(m.direction(channel))
+            if m.binary and m.name in own and own[m.name] == end:
+                wanted = end == END["lower"] or channel == m.plain or was.get(m.name) == 1
                 out += [f"{m.title} {own[m.name]:.0f}"] if wanted else []
         return out
 
@@ -122,7 +126,7 @@ class Scores:
             shots = self.of(m.name)
             asked = Counter(s.channel for s in shots)
             hits = Counter(s.channel for s in shots if self.marks([m], s.channel, s.prompt, s.seed))
-            out += [(f"{m.title} {END[m.better]:.0f}", c, hits[c], n) for c, n in asked.items() if hits[c]]
+            out += [(f"{m.title} {END[m.direction(c)]:.0f}", c, hits[c], n) for c, n in asked.items() if hits[c]]
         return out
 
     def extremes(self, metrics: Iterable[Metric], order: Sequence[str]) -> list[Extremes]:
@@ -134,13 +138,14 @@ class Scores:
         """
         out = []
         for m in metrics:
-            shots = self.of(m.name)
+            shots = [s for s in self.of(m.name) if m.direction(s.channel) != "neither"]
             if m.binary:
-                shots = _in_turn([s for s in shots if self.marks([m], s.channel, s.prompt, s.seed)])
-            ranked = sorted(shots, key=lambda s: _badness(m, s.value), reverse=True)
+                ranked = _in_turn([s for s in shots if self.marks([m], s.channel, s.prompt, s.seed)])
+            else:
+                ranked = sorted(shots, key=lambda s: _badness(m, s), reverse=True)
             best = [] if m.binary else ranked[MOST:][::-1][:MOST]
             if ranked and (m.binary or abs(ranked[0].value - ranked[-1].value) > SAME):
-                out.append(Extremes(m, ranked[:MOST], best, len(ranked), len(self.of(m.name))))
+                out.append(Extremes(m, ranked[:MOST], best, len(ranked), len(shots)))
         rank = {group: i for i, group in enumerate(order)}
         return sorted(out, key=lambda e: rank.get(e.metric.group, len(rank)))
 
@@ -149,12 +154,15 @@ class Scores:
         known = {m.name: m for m in metrics}
         out = []
         for m in (m for m in known.values() if m.over in known):
-            points = [
-                (of[m.over][AFTER], of[m.name][AFTER], of[m.name][BEFORE], prompts.get(at, ""))
-                for at, of in self.means.items()
-                if {AFTER, BEFORE} <= of.get(m.name, {}).keys() and AFTER in of.get(m.over, {})
-            ]
-            out += [Points(m.title, known[m.over].title, sorted(points))] if points else []
+            both = {at: of for at, of in self.means.items() if {AFTER, BEFORE} <= of.get(m.name, {}).keys()}
+            points, near = [], []
+            for at, of in both.items():
+                said = (of[m.name][AFTER], of[m.name][BEFORE], prompts.get(at, ""))
+                if AFTER in of.get(m.over, {}):
+                    points.append((of[m.over][AFTER], *said))
+                elif at[0] == "class":
+                    near.append((0.0, *said))
+            out += [Points(m.title, known[m.over].title, sorted(points), sorted(near))] if points else []
         return out
 
 
@@ -168,6 +176,7 @@ def _in_turn(shots: Sequence[Shot]) -> list[Shot]:
     return [shot for _, shot in sorted(turns, key=lambda t: t[0])]
 
 
-def _badness(m: Metric, value: float) -> float:
+def _badness(m: Metric, shot: Shot) -> float:
     """Returns how bad a score is; the higher the worse."""
-    return -value if m.better == "higher" else value if m.better == "lower" else abs(value)
+    better = m.direction(shot.channel)
+    return -shot.value if better == "higher" else shot.value if better == "lower" else abs(shot.value)

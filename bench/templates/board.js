@@ -107,7 +107,7 @@
       ctx.rect(area.left, area.top, area.width, area.height);
       ctx.clip();
       ctx.lineWidth = 1;
-      for (const p of front.points) {
+      for (const p of front.points.filter((q) => q.low)) {
         ctx.strokeStyle = alpha(shade(p).slice(0, 7), faint(p) ? 0.1 : p.method === picked ? 0.9 : 0.4);
         ctx.beginPath();
         ctx.moveTo(x.getPixelForValue(p.low[0]), y.getPixelForValue(p.at[1]));
@@ -148,11 +148,11 @@
       const spread = raw.low ? ` [${raw.low[i]}, ${raw.high[i]}]` : "";
       return `${h} ${raw.at[i]}${spread}`;
     });
-    if (raw.low) lines.push(raw.why ? `enters no front: ${raw.why}` : `on the front in ${Math.round(100 * raw.chance)} of 100 draws`);
+    if (raw.why || typeof raw.chance === "number") lines.push(raw.why ? `enters no front: ${raw.why}` : `on the front in ${Math.round(100 * raw.chance)} of 100 draws`);
     return lines;
   };
   const axis = (front, i) => {
-    const all = [...front.points.flatMap((p) => [p.low[i], p.high[i]]), ...front.anchors.map((a) => a.at[i])];
+    const all = [...front.points.flatMap((p) => (p.low ? [p.low[i], p.high[i]] : [p.at[i]])), ...front.anchors.map((a) => a.at[i])];
     if (!all.length) all.push(0, 1);
     const [low, high] = [Math.min(...all), Math.max(...all)];
     const room = 0.07 * (high - low || 1);
