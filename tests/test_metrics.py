@@ -34,7 +34,7 @@ from metrics.sets import cmmd, kid
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 SEPARATE = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift, restoration)}
-ALL = SEPARATE | {m.name: m for m in (blip2_itm, blip2_itc, blip1_itc, recognized, detected)}
+ALL = SEPARATE | {m.name: m for m in (blip2_itm, blip2_itc, blip1_itc, recognized, detected, certainty)}
 
 
 def _cosine(a: Array, b: Array) -> float:
@@ -66,6 +66,7 @@ NAIVE: dict[str, Callable[[Features, int], float]] = {
     "blip1_itc": lambda f, i: _match(f, i, 0),
     "recognized": lambda f, i: _match(f, i, 1),
     "detected": lambda f, i: _match(f, i, 1),
+    "certainty": lambda f, i: _match(f, i, 0),
     "restoration": lambda f, i: 1 - _cosine(f.image[i], f.base[i]),
 }
 # Of the vectors in test_golden_values, by hand. delta of the second: 0.8 - (-0.6); its drift: 1 - (0.48 - 0.48).
@@ -80,11 +81,12 @@ GOLDEN = {
     "blip1_itc": [0.9, 0.1],
     "recognized": [0.3, -0.2],
     "detected": [0.3, -0.2],
+    "certainty": [0.9, 0.1],
     "restoration": [0.2, 1.0],
 }
 DIRECTION = {"clip_i": "higher", "dino": "higher", "clip_t": "higher", "delta_clip_t": "zero", "drift": "lower",
              "blip2_itm": "higher", "blip2_itc": "higher", "blip1_itc": "higher", "recognized": "higher",
-             "detected": "lower", "restoration": "lower"}  # fmt: skip
+             "detected": "lower", "certainty": "lower", "restoration": "lower"}  # fmt: skip
 
 
 def _units(rng: np.random.Generator, n: int, d: int = 16) -> Array:
@@ -164,7 +166,7 @@ def test_directions_and_channels() -> None:
     assert {m.name: m.better for m in ALL.values()} == DIRECTION
     assert {m.name: m.needs for m in ALL.values()} == dict.fromkeys(ALL, "clip") | {
         "dino": "dino", "drift": "dino", "restoration": "dino", "blip2_itm": "blip2", "blip2_itc": "blip2",
-        "blip1_itc": "blip1", "recognized": "reader", "detected": "reader",
+        "blip1_itc": "blip1", "recognized": "reader", "detected": "reader", "certainty": "reader",
     }  # fmt: skip
     assert "concept" not in drift.channels  # there the customized model is meant to leave the base model's picture
     for m in (clip_i, clip_t, dino, blip2_itm, blip2_itc, blip1_itc):
