@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bench.metric import Derived
+from bench.metric import Derived, Mean
 from bench.stats import DRAWS, drawn_means, percentiles
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LOST = 0.05  # share of draws that may have no value
+LEAST = 1 / 3  # of itself: below, what a score is a share of counts as nothing in a draw
 
 
 class Absent(LookupError):
@@ -95,11 +96,21 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(m.function(lambda *at: np.array([means.point(*at)]), channel)[0])
             draws = m.function(drawn, channel)
+            small = _small(m, means, drawn, channel)
     except Absent:
         return ""
     draws = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(draws) < (1 - LOST) * DRAWS:
+    if small or not np.isfinite(value) or len(draws) < (1 - LOST) * DRAWS:
         return "what it is a share of is too near to nothing"
     low, high = np.clip(percentiles(value, draws, min(clusters)), *m.bounds)
     pictures = means.pictures(m.of, channel)
     return Derivation(value, min(float(low), value), max(float(high), value), pictures, tuple(read))
+
+
+def _small(m: Derived, means: Means, drawn: Mean, channel: str) -> bool:
+    """Returns whether what a score is a share of shrinks to a part of itself in more draws than may be lost."""
+    if m.whole is None:
+        return False
+    points = m.whole(lambda *at: np.array([means.point(*at)]), channel)
+    wholes = zip(points, m.whole(drawn, channel), strict=True)
+    return any(bool((draws < LEAST * point).mean() > LOST) for point, draws in wholes)

@@ -171,6 +171,7 @@ class Derived(Score):
     function: Callable[[Mean, str], Array]
     gate: Callable[[Callable[[str, str, str], float], str], str] | None = None
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    whole: Callable[[Mean, str], Sequence[Array]] | None = None
 
 
 def derived(
@@ -186,6 +187,7 @@ def derived(
     kinds: tuple[str, ...] = (),
     gate: Callable[[Callable[[str, str, str], float], str], str] | None = None,
     bounds: tuple[float, float] = (float("-inf"), float("inf")),
+    whole: Callable[[Mean, str], Sequence[Array]] | None = None,
 ) -> Callable[[Callable[[Mean, str], Array]], Derived]:
     """Declares a score of means: a function of `mean(metric, source, channel)` and the channel it is for.
 
@@ -201,12 +203,13 @@ def derived(
         kinds: the concept kinds it is for; none is all.
         gate: says why it cannot be measured, of the means and the channel, or nothing.
         bounds: what it can be at all; no interval leaves them.
+        whole: what it is a share of, one or several; it is not measured where these may be next to nothing.
     """
 
     def declare(function: Callable[[Mean, str], Array]) -> Derived:
         return Derived(
             name=name, title=title, group=group, better=better, channels=channels, version=version, plain=plain,
-            kinds=kinds, of=of, function=function, gate=gate, bounds=bounds,
+            kinds=kinds, of=of, function=function, gate=gate, bounds=bounds, whole=whole,
         )  # fmt: skip
 
     return declare

@@ -6,7 +6,7 @@ seed; a detector that is wrong for all alike cancels out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,17 @@ def _floor(mean: Any, detector: str, channel: str) -> Any:
 
 def _leakage(mean: Any, detector: str, channel: str) -> Any:
     floor = _floor(mean, detector, channel)
-    return (mean(detector, "model", channel) - floor) / (mean(detector, "none", channel) - floor)
+    return (mean(detector, "model", channel) - floor) / _lost(mean, detector, channel)
+
+
+def _lost(mean: Any, detector: str, channel: str) -> Any:
+    """Returns how much there is to erase: what the untouched model shows and not by chance."""
+    return mean(detector, "none", channel) - _floor(mean, detector, channel)
+
+
+def _whole(*detectors: str) -> Callable[[Mean, str], list[Any]]:
+    """Returns what leakages by these detectors are shares of."""
+    return lambda mean, channel: [_lost(mean, d, channel) for d in detectors]
 
 
 @derived(
@@ -47,8 +57,9 @@ def _leakage(mean: Any, detector: str, channel: str) -> Any:
     channels=ASKED,
     plain="concept",
     kinds=("erase",),
-    version=2,
+    version=3,
     gate=_there,
+    whole=_whole("detected"),
 )
 def leakage(mean: Mean, channel: str) -> Array:
     """Returns L = (π_M − π_F) / (π_B − π_F), F the untouched model asked for the surrogate in the same prompt and
@@ -66,7 +77,9 @@ def leakage(mean: Mean, channel: str) -> Array:
     channels=NAMED,
     plain="concept",
     kinds=("erase",),
+    version=2,
     gate=_there,
+    whole=_whole("certainty"),
 )
 def soft_leakage(mean: Mean, channel: str) -> Array:
     """Returns L of the reader's mean probabilities: no threshold decides which pictures count."""
@@ -83,7 +96,9 @@ def soft_leakage(mean: Mean, channel: str) -> Array:
     plain="concept",
     bounds=(0, float("inf")),
     kinds=("erase",),
+    version=2,
     gate=_there,
+    whole=_whole("detected", "resembles"),
 )
 def disagreement(mean: Mean, channel: str) -> Array:
     """Returns |L by the reader − L by likeness|: above 0.15 neither should be believed alone."""

@@ -56,6 +56,11 @@ def concept_rate(features: Features) -> Array:
     return (_to_references(features, features.image) > _calibrated(features)[2]).astype(np.float32)
 
 
+def _room(mean: Mean, channel: str) -> list[Any]:
+    """Returns how much a channel could leak: from what it has to what the concept has."""
+    return [mean("concept_rate", "model", "concept") - mean("concept_rate", "none", channel)]
+
+
 def _learned(mean: Any, channel: str) -> str:
     gain = mean("concept_rate", "model", "concept") - mean("concept_rate", "none", "concept")
     return "" if gain >= 0.1 else f"the concept was not learned (its rate rises by {gain:.2f}): nothing can leak"
@@ -69,19 +74,25 @@ def _learned(mean: Any, channel: str) -> str:
     of=("concept_rate",),
     channels=KEPT,
     kinds=("subject",),
+    version=2,
     gate=_learned,
+    whole=_room,
 )
 def concept_leakage(mean: Mean, channel: str) -> Array:
     """Returns CL = (π_M(q) − π_B(q)) / (π_M(concept) − π_B(q)): 0, the concept stays with its word; 1, the prompts
     of this channel have become the concept.
     """
     base = mean("concept_rate", "none", channel)
-    return (mean("concept_rate", "model", channel) - base) / (mean("concept_rate", "model", "concept") - base)
+    return (mean("concept_rate", "model", channel) - base) / _room(mean, channel)[0]
 
 
 def _drawn(mean: Any, channel: str) -> str:
     rate = mean("recognized", "none", channel)
     return "" if rate >= KNOWN else f"the untouched model shows what is asked in {rate:.0%} of these pictures"
+
+
+def _before(mean: Mean, channel: str) -> list[Any]:
+    return [mean("recognized", "none", channel)]
 
 
 @derived(
@@ -92,8 +103,10 @@ def _drawn(mean: Any, channel: str) -> str:
     of=("recognized",),
     channels=("class", "neighbour", "unrelated"),
     bounds=(float("-inf"), 1),
+    version=2,
     gate=_drawn,
+    whole=_before,
 )
 def erosion(mean: Mean, channel: str) -> Array:
     """Returns E = 1 − π_M / π_B of what should stay: 0, it is drawn as often as before; 1, never again."""
-    return 1 - mean("recognized", "model", channel) / mean("recognized", "none", channel)
+    return 1 - mean("recognized", "model", channel) / _before(mean, channel)[0]

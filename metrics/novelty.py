@@ -71,6 +71,10 @@ def _varies(mean: Any, channel: str) -> str:
     return "" if mean("diversity", "none", channel) > 1e-4 else "one seed a prompt: nothing to compare a change with"
 
 
+def _variety(mean: Mean, channel: str) -> list[Any]:
+    return [mean("diversity", "none", channel)]
+
+
 @derived(
     "alteration",
     title="alteration",
@@ -79,9 +83,11 @@ def _varies(mean: Any, channel: str) -> str:
     of=("drift", "diversity"),
     channels=CHANNELS[1:],
     kinds=(*CUSTOMIZING, "erase"),
+    version=2,
     gate=_varies,
     bounds=(0, float("inf")),
+    whole=_variety,
 )
 def alteration(mean: Mean, channel: str) -> Array:
     """Returns drift / diversity of the untouched model: 0, the same pictures; 1, as different as another seed's."""
-    return mean("drift", "model", channel) / mean("diversity", "none", channel)
+    return mean("drift", "model", channel) / _variety(mean, channel)[0]

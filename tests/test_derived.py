@@ -91,6 +91,26 @@ def test_a_share_of_next_to_nothing_is_not_measured() -> None:
     assert "too near to nothing" in derive(leakage, erased(0.6, base, base), "concept")  # type: ignore[operator]
 
 
+def test_a_share_of_what_may_be_next_to_nothing_is_not_measured() -> None:
+    """The one prompt that shows it carries the whole: a draw without it would show noise many times over."""
+    lucky = np.zeros((PROMPTS, SEEDS))
+    lucky[0] = 1.0
+    base, floor = np.full((PROMPTS, SEEDS), 0.6), np.full((PROMPTS, SEEDS), 0.5)
+    for surrogate, there in ((floor + 0.1 - 0.1 * lucky, False), (floor, True)):
+        found = derive(leakage, erased(base - 0.05, base, surrogate), "concept")
+        assert ("too near to nothing" not in str(found)) == there
+        if there:
+            assert found[0] == pytest.approx(0.5)
+
+
+def test_of_two_wholes_the_smaller_decides() -> None:
+    lucky = np.zeros((PROMPTS, SEEDS))
+    lucky[0] = 1.0
+    one = asked(alias={"model": 0.2, "none": 1.0, "surrogate": 0.0})
+    other = {("resembles", s, "alias"): v for s, v in (("model", lucky), ("none", lucky), ("surrogate", 0.0))}
+    assert "too near to nothing" in str(derive(disagreement, pd.concat([one, table(other)]), "alias"))
+
+
 def asked(**rates: Any) -> pd.DataFrame:
     """Shares found of (channel → model, none, surrogate or control)."""
     return table({("detected", source, channel): v for channel, by in rates.items() for source, v in by.items()})
