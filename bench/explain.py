@@ -58,6 +58,8 @@ class Told(Store):
 def says(step: Step, plan: Plan) -> str:
     """Returns what a stage does, and on what."""
     if step.stage == TRAIN:
+        if not plan.concept.parts and step.key != plan.keys["train"]:
+            return "train: nothing; what was made elsewhere is taken as it is"
         training = next(t for t in plan.trainings if t.key == step.key)
         of, model = training.concept, plan.config["model"]["name"]
         seen = f"{len(of.references)} reference pictures"

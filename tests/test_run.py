@@ -94,6 +94,23 @@ def test_an_interrupted_run_continues_to_the_same_row(
     assert run(PURECC, tmp_path).digest() == first[1].digest()
 
 
+def test_a_metric_added_later_is_all_that_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No training, no picture, and no picture encoded again: its features were kept."""
+    measured = "protocol.metrics=[metrics.dino.dino,metrics.preservation.drift{}]"
+    before = run([*DREAMBOOTH, measured.format("")], tmp_path)
+    pictures = sorted((tmp_path / "store" / "generate").rglob("*.png"))
+    monkeypatch.setattr("bench.run._load_backbone", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("bench.features.Dino.images", lambda self, images: pytest.fail("pictures were encoded again"))
+    (old,) = (tmp_path / "dreambooth_lora").iterdir()
+    assert main([*DREAMBOOTH, measured.format(",metrics.novelty.diversity"), f"root={tmp_path}"]) == 0
+    (new,) = {p.parent for p in tmp_path.glob("dreambooth_lora/*/row.json")} - {old}
+    row = Row.model_validate_json((new / "row.json").read_text())
+    added = {name: value for name, value in row.measured.items() if name not in before.measured}
+    assert {name.partition("/")[0] for name in added} == {"diversity"}
+    assert before.measured == {name: row.measured[name] for name in before.measured}
+    assert sorted((tmp_path / "store" / "generate").rglob("*.png")) == pictures
+
+
 def test_methods_share_the_base_models_pictures(first: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch) -> None:
     root, _ = first
     before = sorted(p.name for p in (root / "store" / "base").glob("*"))
