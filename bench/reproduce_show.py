@@ -39,7 +39,7 @@ def write(study: Study, rows: Sequence[Row]) -> None:
     parts = ["\nClaims\n", *map(_claim, verdicts)]
     parts += ["\n", ", ".join(f"{n} {word}" for word, n in counts.items()), f"\n{HERE}\n"]
     sys.stdout.write("".join(parts))
-    _figures(study, rows)
+    _figures(study, [r for r in rows if r.model == study.model])  # what several models do has no mean
     sys.stdout.write(_elsewhere(study))
 
 

@@ -70,13 +70,14 @@ class Bench:
         return f"{work / seconds / self.peak:.0%}"
 
 
-def backbone_of(pipe: Any, module: str, to: Placement) -> Backbone:
-    """Returns the backbone of a pipeline that is there already."""
+def backbone_of(pipe: Any, module: str, to: Placement, resolution: int = 0) -> Backbone:
+    """Returns the backbone of a pipeline that is there already; a T5 reads as many tokens as CLIP does."""
     read = import_module(f"bench.backbone.{module}")
     every = [c for c in vars(read).values() if inspect.isclass(c) and issubclass(c, Backbone)]
     found = [c for c in every if c.__module__ == read.__name__]
-    more = [0] if "max_sequence_length" in inspect.signature(found[0].__init__).parameters else []
-    return found[0](pipe, *more).place(to)
+    known, tokens = inspect.signature(found[0].__init__).parameters, 77 if module == "flux" else 0
+    more = {"max_sequence_length": tokens} if "max_sequence_length" in known else {}
+    return found[0](pipe, **more, resolution=resolution).place(to)
 
 
 def _noise(network: Backbone, count: int) -> torch.Tensor:
@@ -151,16 +152,18 @@ def training(bench: Bench, network: Backbone, work: float) -> str:
 
 
 def drawing(bench: Bench, network: Backbone, work: float, scale: float = 5.0) -> str:
-    """Returns a line on pictures with classifier-free guidance, two branches in one batch."""
+    """Returns a line on pictures with classifier-free guidance, two branches in one batch; FLUX has one."""
     prompts, seeds = [PROMPT] * bench.batch, list(range(bench.batch))
     ours = bench.seconds(lambda: network.sample(prompts, seeds, bench.steps, scale))
     own = [torch.Generator().manual_seed(s) for s in seeds]
-    side = network.denoiser.config.get("sample_size") or 128
+    side = network.latent_shape[1]
     size = {"height": side * network.pipe.vae_scale_factor, "width": side * network.pipe.vae_scale_factor}
     stock = bench.seconds(
         lambda: network.pipe(prompts, num_inference_steps=bench.steps, guidance_scale=scale, generator=own, **size)
     )
-    return _line("drawing", ours, stock, bench.share(2 * bench.batch * bench.steps * work, ours))
+    return _line(
+        "drawing", ours, stock, bench.share((1 if network.distilled else 2) * bench.batch * bench.steps * work, ours)
+    )
 
 
 def judging(bench: Bench, folder: Path, layers: int, width: int) -> str:
@@ -269,7 +272,8 @@ def main() -> int:
 
 def _model(bench: Bench, name: str, build: Any, module: str, dtype: str) -> None:
     import_module(f"bench.backbone.{module}")
-    network = backbone_of(build(bench.device, bench.dtype), module, Placement(bench.device, dtype))
+    side = 64 if name == "tiny-flux" else 0  # the network's config states no side
+    network = backbone_of(build(bench.device, bench.dtype), module, Placement(bench.device, dtype), side)
     work = forward_work(network)
     _say(f"\n| {name} | ours, ms | diffusers, ms | ratio | of matmul |\n|---|---|---|---|---|")
     _say(drawing(bench, network, work))

@@ -57,7 +57,8 @@ def _vae(**more: Any) -> Any:
 def _ddim() -> Any:
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    return DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+                         steps_offset=1)  # fmt: skip
 
 
 def sd15(device: str, dtype: torch.dtype) -> Any:
@@ -135,9 +136,14 @@ MODELS: dict[str, tuple[Callable[[str, torch.dtype], Any], str]] = {
 
 def tiny(folder: Path) -> dict[str, tuple[Callable[[str, torch.dtype], Any], str]]:
     """Returns the same of the small random pipelines of the tests, to try the benchmark's own code."""
-    from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
+    from diffusers import (
+        FluxPipeline,
+        StableDiffusion3Pipeline,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+    )
 
-    from bench.tiny import flow_folder, unet_folder
+    from bench.tiny import flow_folder, flux_folder, sdxl_folder, unet_folder
 
     def read(cls: Any, path: Path, **more: Any) -> Callable[[str, torch.dtype], Any]:
         return lambda device, dtype: cls.from_pretrained(path, local_files_only=True, **more).to(device, dtype)
@@ -146,4 +152,6 @@ def tiny(folder: Path) -> dict[str, tuple[Callable[[str, torch.dtype], Any], str
     return {
         "tiny-unet": (read(StableDiffusionPipeline, unet_folder(folder / "unet"), safety_checker=None), "sd"),
         "tiny-flow": (read(StableDiffusion3Pipeline, flow_folder(folder / "flow"), **no_t5), "sd3"),
+        "tiny-sdxl": (read(StableDiffusionXLPipeline, sdxl_folder(folder / "sdxl"), add_watermarker=False), "sdxl"),
+        "tiny-flux": (read(FluxPipeline, flux_folder(folder / "flux")), "flux"),
     }
