@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import by_hand
@@ -87,8 +86,8 @@ def _below(row: Row, plan: Plan, there: bool) -> list[tuple[str, str]]:
         seconds, steps = row.cost.get("seconds", 0.0), int(row.cost.get("steps", 0))
         lines.append(("training", f"{seconds:.1f} s, {steps} steps" if steps else "none"))
     lines += [("digest", row.digest()), ("written", f"{plan.folder} (row.json, report.html)")]
-    kept = Path(plan.config["root"]) / "store" / "train" / plan.keys["train"]
-    lines += [("adapter", str(kept))] if row.cost.get("adapter_bytes") else []
+    if row.cost.get("adapter_bytes") and "train" in row.fingerprints:
+        lines.append(("adapter", f"{plan.folder.parent.parent / 'store' / 'train' / row.fingerprints['train']}"))
     lines.append(("look at", f"{plan.folder / 'report.html'}"))
     if there:
         lines.append(("note", "this run was there already; nothing was computed again"))
