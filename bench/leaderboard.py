@@ -20,9 +20,9 @@ from bench.errors import BenchError
 from bench.meaning import meaningless
 from bench.row import Row
 from bench.store import write_text
+from bench.submission import SUFFIX, checked
 
 log = logging.getLogger("bench")
-ZIP = ".zip"  # of a submission
 
 
 def collect(given: Iterable[Path]) -> dict[Path, Row]:
@@ -36,11 +36,11 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
     """
     found: dict[tuple[Any, ...], tuple[Path, Row]] = {}
     for path in sorted(p for g in given for p in _files(g)):
-        row = _submitted(path) if path.suffix == ZIP else _made(path)
+        row = _submitted(path) if path.suffix == SUFFIX else _made(path)
         if row is None:
             continue
         hand = _by_hand(row)
-        why = meaningless(row) or ("its hyperparameters were set by hand" if hand and path.suffix == ZIP else "")
+        why = meaningless(row) or ("its hyperparameters were set by hand" if hand and path.suffix == SUFFIX else "")
         if why:
             log.warning("%s: %s; left out", path, why)
         if why or hand:
@@ -52,7 +52,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
 
 
 def _files(given: Path) -> list[Path]:
-    return [given] if given.suffix == ZIP else [*given.rglob("row.json"), *given.rglob(f"*{ZIP}")]
+    return [given] if given.suffix == SUFFIX else [*given.rglob("row.json"), *given.rglob(f"*{SUFFIX}")]
 
 
 def _made(path: Path) -> Row | None:
@@ -65,8 +65,6 @@ def _made(path: Path) -> Row | None:
 
 def _submitted(path: Path) -> Row:
     """Returns the row of a submission that holds all it should, its values found again from its scores."""
-    from bench.submission import checked
-
     found = checked(path)
     if isinstance(found, list):
         raise BenchError(found[0])

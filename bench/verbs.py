@@ -147,10 +147,11 @@ def leaderboard(args: list[str]) -> int:
 
     from bench.claims_page import write
     from bench.leaderboard import collect, enter
+    from bench.submission import SUFFIX
 
     gc.disable()  # rows hold no cycles; with thousands of them the collector would take most of the time
 
-    missing = [p for p in options.runs if not (p.is_dir() or (p.suffix == ".zip" and p.is_file()))]
+    missing = [p for p in options.runs if not (p.is_dir() or (p.suffix == SUFFIX and p.is_file()))]
     if missing:
         raise BenchError(f"{missing[0]}: no such folder; one with runs in it, or a submission, would be right")
     for folder in enter(options.out, collect(options.runs)):

@@ -57,11 +57,7 @@ def left(tree: Path, cases: list[list[str]], folders: Path, out: Path) -> Counte
 def codes(tree: Path) -> dict[str, str]:
     """Returns what a tree calls its code, by what is made with it."""
     env = os.environ | {"PYTHONPATH": str(tree)}
-    code = (
-        "import json; from bench.names import codes, source_hash; from tools.methods_page import methods; "
-        "files = {c.__module__: source_hash(c.__module__ + '.' + c.__name__, 'method') for c in methods().values()}; "
-        "print(json.dumps(codes() | files))"
-    )
+    code = "import json; from bench.names import codes; print(json.dumps(codes()))"
     made = subprocess.run([sys.executable, "-c", code], cwd=tree, env=env, check=True, capture_output=True)  # noqa: S603
     return json.loads(made.stdout)
 
