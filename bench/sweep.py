@@ -16,6 +16,7 @@ from bench.compose import compose
 from bench.concept import Concept
 from bench.errors import BenchError, NotServed
 from bench.follow import Follower, following
+from bench.forecast_show import span
 from bench.job import LOST, OK, Job, Outcome, jobs
 from bench.launch import Launcher
 from bench.plan import Plan, dataset_folder, make
@@ -175,16 +176,9 @@ def _told(outcomes: Iterator[Outcome], expected: dict[Job, float]) -> Iterator[O
         done, ahead = done + own, ahead - own
         left = ahead * (time.monotonic() - begun) / done if done else ahead
         what = "there already" if outcome.there else f"{outcome.status} in {outcome.seconds:.0f} s"
-        said = f"; about {_span(left)} left" if count < len(expected) and left >= 1 else ""
+        said = f"; about {span(left)} left" if count < len(expected) and left >= 1 else ""
         log.info("%d of %d: %s: %s%s", count, len(expected), outcome.job.name, what, said)
         yield outcome
-
-
-def _span(seconds: float) -> str:
-    """Returns about how long: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def summary(outcomes: Sequence[Outcome], roots: Sequence[str]) -> str:
