@@ -87,6 +87,7 @@ def _column(board: Board, name: str) -> dict[str, Any]:
     known = bounds[np.isfinite(bounds)]
     return {"name": name, "heading": board.costs.get(name, name), "title": found.title if found else name,
             "group": found.group if found else "cost", "checkpoint": found.checkpoint if found else "",
+            "part": "/" in name and name.partition("/")[0] in board.columns,  # of a score that has a column itself
             "better": board.cells.better[name], "arrow": ARROWS[board.cells.better[name]],
             "range": (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)}  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 The p of a difference is that of an exact sign-flip test on the concepts' mean differences: under no difference each
 could as well have had the other sign. It assumes nothing of their spread but symmetry, and so cannot be below
-2 / 2^concepts: 0.125 with four. A bootstrap's p would promise more than so few concepts hold.
+2 / 2^concepts: 0.125 with four; one concept alone has none. A bootstrap's p would promise more than so few concepts
+hold.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ def against(values: Array, baseline: int) -> Differences:
 
 
 def sign_flip(values: Array) -> Array:
-    """Returns the two-sided p of each mean being 0, (n,) of values (n, concepts); NaN where nothing is measured."""
+    """Returns the two-sided p of each mean being 0, (n,) of values (n, concepts); NaN where fewer than two are
+    measured.
+    """
     out = np.full(len(values), np.nan)
     for measured, own in patterns(np.isfinite(values)):
-        if measured.any():
+        if measured.sum() > 1:
             part = values[own][:, measured]
             signs = _signs(part.shape[1])
             reach = np.abs(part.mean(1)) - 1e-9  # equal but for rounding is as far

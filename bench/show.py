@@ -30,7 +30,11 @@ def grouped(row: Row) -> dict[str, list[str]]:
 
 
 def values_used(row: Row, plan: Plan) -> str:
-    """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand."""
+    """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand; none has what
+    was made elsewhere.
+    """
+    if not row.hyperparameters:
+        return "none"
     base = f"values set for {row.model}" if row.tuned else "published values"
     return ", ".join([base, *(f"{o} by hand" for o in by_hand(plan.config.get("_given", [])))])
 
@@ -48,7 +52,9 @@ def show(row: Row, plan: Plan, there: bool) -> None:
     console = Console(markup=False, emoji=False, highlight=False)  # names may hold brackets
     if not console.is_terminal:
         console.width = 120  # a long name of a checkpoint stays on its line in a pipe
-    facts = [f"{row.method} on {row.concept}", row.model, f"seed {row.seed}", values_used(row, plan), row.status]
+    facts = [f"{row.method} on {row.concept}", row.model, f"seed {row.seed}"]
+    facts += [values_used(row, plan)] if row.hyperparameters else []
+    facts.append(row.status)
     console.print(" · ".join(facts), style="bold")
     wrong = row.status != "ok" or meaningless(row)
     console.print(f"\n{verdict(row, plan.concept.class_phrase)}.\n", style="red" if wrong else None)

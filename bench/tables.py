@@ -112,7 +112,8 @@ def _differences(board: Board) -> str:
         d = board.differences[column]
         if not np.isfinite(d.value[index]):
             return ""
-        text = f"{d.value[index]:+.3f}{span(d.low[index], d.high[index], 2)} p {d.adjusted[index]:.2f}"
+        text = f"{d.value[index]:+.3f}{span(d.low[index], d.high[index], 2)}"
+        text += f" p {d.adjusted[index]:.2f}" if np.isfinite(d.adjusted[index]) else ""
         return f"**{text}**" if d.adjusted[index] <= 0.05 else text
 
     return page + _by_method(board, cell, leave_out=board.baseline)
@@ -122,9 +123,9 @@ def smallest_p(board: Board) -> str:
     """Returns what the number of concepts allows, in a sentence."""
     count = len(board.cells.concepts)
     least = 2.0 ** (1 - count)
-    return (
-        f"With {count} concept{'s' * (count > 1)} no p can be below {least:.3g}, unadjusted." if least > 0.001 else ""
-    )
+    if count == 1:
+        return "One concept alone has no p."
+    return f"With {count} concepts no p can be below {least:.3g}, unadjusted." if least > 0.001 else ""
 
 
 def _ranks(board: Board) -> str:

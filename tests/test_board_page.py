@@ -182,6 +182,24 @@ def test_views_and_groups_change_the_cells(chromium: Browser, page: Path) -> Non
 
 
 @needs_browser
+def test_what_does_not_fit_is_off_at_first(chromium: Browser, root: Path) -> None:
+    """The parts of a score first, then the last group; a click brings either back."""
+    board = root / "leaderboards" / "stickers-sticker-unet-erase" / "index.html"
+    hidden = "[...document.querySelectorAll('thead th')].filter(h => !h.checkVisibility()).length"
+    beyond = "document.querySelector('.board').scrollWidth - document.querySelector('.board').clientWidth"
+    for width in (1000, 1280, 1400):
+        chromium.open(board, width=width)
+        assert chromium.evaluate(beyond) <= 0, width
+    assert chromium.evaluate("document.getElementById('parts').checked") is False
+    assert chromium.evaluate(hidden) >= 5  # what each attack and channel brings back
+    chromium.click("#parts")
+    off = "document.querySelectorAll('.groups [aria-pressed=false]')"
+    for group in chromium.evaluate(f"[...{off}].map(b => b.dataset.group)"):
+        chromium.click(f".groups [data-group='{group}']")
+    assert chromium.evaluate(hidden) == 0
+
+
+@needs_browser
 def test_a_method_is_marked_everywhere_and_its_picture_opens(chromium: Browser, page: Path) -> None:
     chromium.open(page)
     marked = "[...document.querySelectorAll('.picked')].map(r => r.dataset.method)"

@@ -66,11 +66,13 @@ def test_many_concepts_are_flipped_by_draws() -> None:
 
 
 def test_unmeasured_concepts_do_not_count() -> None:
-    values = np.array([[1.0, 2.0, 3.0, np.nan], [np.nan] * 4, [0.0, 0.0, 0.0, 0.0]])
+    alone = [5.0, np.nan, np.nan, np.nan]
+    values = np.array([[1.0, 2.0, 3.0, np.nan], [np.nan] * 4, [0.0, 0.0, 0.0, 0.0], alone])
     p = sign_flip(values)
     assert p[0] == 0.25
     assert np.isnan(p[1])
     assert p[2] == 1.0
+    assert np.isnan(p[3])  # one concept alone could say nothing but 1
 
 
 @pytest.mark.parametrize("concepts", [4, 6, 8, 11, 16])

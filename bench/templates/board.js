@@ -60,13 +60,20 @@
   for (const button of views) {
     button.addEventListener("click", () => { press(views, button); table.dataset.shows = button.dataset.view; });
   }
-  for (const button of $(".groups button")) {
-    button.addEventListener("click", () => {
-      const shown = button.getAttribute("aria-pressed") !== "true";
-      button.setAttribute("aria-pressed", String(shown));
-      for (const cell of $("[data-group]", table)) if (cell.dataset.group === button.dataset.group) cell.hidden = !shown;
-    });
+  const groups = $(".groups button");
+  const parts = document.getElementById("parts");
+  const show = () => {
+    const off = new Set(groups.filter((b) => b.getAttribute("aria-pressed") !== "true").map((b) => b.dataset.group));
+    for (const cell of $("[data-group]", table)) cell.hidden = off.has(cell.dataset.group) || ("part" in cell.dataset && !parts.checked);
+  };
+  for (const button of groups) {
+    button.addEventListener("click", () => { button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true")); show(); });
   }
+  parts?.addEventListener("change", show);
+  // Where all columns do not fit, a page begins without the parts of a score and then without the last group.
+  const wide = () => table.scrollWidth > table.parentElement.clientWidth;
+  if (parts && wide()) { parts.checked = false; show(); }
+  if (groups.length > 1 && wide()) { groups.at(-1).setAttribute("aria-pressed", "false"); show(); }
 
   // One method marked in the table and in every front.
   const pick = (method) => {
