@@ -302,7 +302,7 @@ def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
 ) -> None:
     from bench.compose import compose
     from bench.plan import make
-    from bench.run import _load_backbone
+    from bench.resident import backbone_of
 
     published = _published(root)
     assert name in published
@@ -318,7 +318,7 @@ def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
     snapshot = place(cache, published[name]["path"], _tiny(name, tmp_path / "tiny"))
     plan = make(*compose(asked))
     assert plan.model_folder == snapshot
-    network = _load_backbone(plan)
+    network = backbone_of(plan)
     assert network.family == published[name]["family"]
     resolution = published[name]["resolution"]
     assert network.latent_shape[1] == (resolution // network.pipe.vae_scale_factor or 16)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 import torch
 
-from bench import backbone, plan
+from bench import backbone, values
 from bench.__main__ import main
 from bench.adapter import Adapter
 from bench.row import Row
@@ -54,12 +54,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def restored(model: Path, root: Path, monkeypatch: pytest.MonkeyPatch, *method: str) -> dict[str, dict[str, float]]:
     """Runs a round trip. Returns source → channel → restoration."""
-    whole = plan._method_file
+    whole = values.method_file
 
     def little(name: str, field: str) -> dict[str, Any]:
         return whole(name, field) | ({"steps": 8, "lr": 0.05} if field == "customizer" else {})
 
-    monkeypatch.setattr(plan, "_method_file", little)
+    monkeypatch.setattr(values, "method_file", little)
     assert main([
         *method, "concept=roundtrip_cat", "model=sticker-unet", "model.name=tiny", f"model.path={model}",
         "model.steps=4", "protocol.seeds={concept: 1, class: 2, unrelated: 1}",

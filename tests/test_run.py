@@ -52,7 +52,7 @@ def test_the_same_command_gives_the_same_row(first: tuple[Path, Row], tmp_path: 
 
 def test_a_third_time_nothing_is_computed(first: tuple[Path, Row], capsys: pytest.CaptureFixture[str],
                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr("bench.run._load_backbone", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("bench.resident.backbone_of", lambda plan: pytest.fail("the model was loaded"))
     root, _ = first
     assert main([*PURECC, f"root={root}"]) == 0
     assert "already" in capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_a_metric_added_later_is_all_that_is_computed(tmp_path: Path, monkeypatc
     measured = "protocol.metrics=[metrics.dino.dino,metrics.preservation.drift{}]"
     before = run([*DREAMBOOTH, measured.format("")], tmp_path)
     pictures = sorted((tmp_path / "store" / "generate").rglob("*.png"))
-    monkeypatch.setattr("bench.run._load_backbone", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("bench.resident.backbone_of", lambda plan: pytest.fail("the model was loaded"))
     monkeypatch.setattr("bench.features.Dino.images", lambda self, images: pytest.fail("pictures were encoded again"))
     (old,) = (tmp_path / "dreambooth_lora").iterdir()
     assert main([*DREAMBOOTH, measured.format(",metrics.novelty.diversity"), f"root={tmp_path}"]) == 0
@@ -171,7 +171,7 @@ def test_a_run_of_which_nothing_can_be_measured_says_so_once(
     assert (row.status, row.measured) == ("unmeasurable", {})
     assert row.reason.startswith("concept_rate: the detector tells")
     assert set(row.unmeasured) == {f"concept_rate{c}" for c in ("", "/class", "/neighbour", "/unrelated", "/empty")}
-    monkeypatch.setattr("bench.run._record", lambda *_: pytest.fail("it was measured again"))
+    monkeypatch.setattr("bench.run.record", lambda *_: pytest.fail("it was measured again"))
     assert main(args) == 1
 
 

@@ -153,10 +153,10 @@ def test_a_diverged_or_failed_run_is_a_row_and_changes_no_other(
 
 
 def test_a_sweep_loads_model_and_judges_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import backbone, features, run
+    from bench import backbone, features, resident
 
-    run._resident.cache_clear()
-    run._judges.cache_clear()
+    resident.forget()
+    resident._judges.cache_clear()
     loads: list[str] = []
     for module, name in ((backbone, "load"), (features, "build")):
         original = getattr(module, name)

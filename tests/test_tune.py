@@ -9,8 +9,9 @@ import yaml
 
 from bench import tune
 from bench.compose import compose
-from bench.plan import make, tuned_values
+from bench.plan import make
 from bench.row import Row, Value
+from bench.values import tuned_values
 
 FIELDS = {"model": "m", "dataset": "d", "concept": "c", "kind": "subject", "protocol": "tune", "seed": 0,
           "hyperparameters": {}, "tuned": False, "method": "x"}  # fmt: skip
