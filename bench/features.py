@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -184,10 +184,10 @@ def build(spec: dict[str, str], device: str = "cpu") -> Judge:
         raise BenchError(f"encoder kind {spec['kind']!r}; one of {', '.join(ENCODERS)} would be right")
     judge = ENCODERS[spec["kind"]](spec["name"], spec.get("path", ""))
     judge.device = device
-    if device == "cuda":  # float32 is to be one
-        import torch
+    if device == "cuda":
+        from bench.backbone.place import exact
 
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        exact()
     return judge
 
 
@@ -237,9 +237,9 @@ class FeatureCache:
             if row:
                 found[key] = np.frombuffer(row[0], dtype=np.float32)
         todo = [keys.index(k) for k in dict.fromkeys(keys) if k not in found]
-        batches = [todo[i : i + 32] for i in range(0, len(todo), 32)]
-        for batch in track(batches, f"scoring, {encoder.name}", len(batches)):
-            for i, value in zip(batch, compute(batch), strict=True):
+        made, count = _batches(todo, compute, encoder.name), -(-len(todo) // 32)
+        for batch, values in track(made, f"scoring, {encoder.name}", count):
+            for i, value in zip(batch, values, strict=True):
                 found[keys[i]] = value.astype(np.float32)
                 self._db.execute(
                     "INSERT OR REPLACE INTO feature VALUES (?, ?, ?)",
@@ -247,3 +247,13 @@ class FeatureCache:
                 )
             self._db.commit()
         return np.stack([found[k] for k in keys]) if keys else np.zeros((0, 0), np.float32)
+
+
+def _batches(
+    todo: list[int], compute: Callable[[list[int]], Array], name: str
+) -> Iterator[tuple[Sequence[int], Array]]:
+    """Yields indices and what a judge makes of them, a batch at a time, fewer where a GPU's memory runs out."""
+    if todo:
+        from bench.backbone.batches import in_batches
+
+        yield from in_batches(todo, 32, lambda some: (some, compute(list(some))), f"judge {name}", "model.device=cpu")

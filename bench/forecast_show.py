@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import hub
 from bench.backbone.files import resolve
 from bench.forecast import ATTACK, NAMES, TRAIN, Step, guess, unique
 from bench.past import BASE, OWN, SCORE, Past
@@ -82,7 +83,7 @@ def _memory(planned: Sequence[Plan], past: Past) -> str:
     for plan in planned:
         folders = [plan.model_folder, *([plan.model_lora] if plan.model_lora else [])]
         largest = max(largest, 4 * sum(map(count, folders)))
-        specs = plan.config["dataset"]["encoders"].values()
+        specs = hub.encoders(plan.config["dataset"]["encoders"]).values()
         judges = max(judges, sum(4 * count(resolve(e["path"])) for e in specs if e["path"]))
         rows, _ = past.like(plan.method, plan.config["model"]["name"])
         trained = max([trained, *(TRAINED * r.cost.get("parameters", 0) for r in rows)])

@@ -72,5 +72,6 @@ def named_shortage(what: str, batch: str) -> Iterator[None]:
         said = str(error).splitlines()[0].partition(". GPU")[0]
     raise BenchError(
         f"{what}: out of memory ({said}); a smaller {batch}, model.memory.gradient_checkpointing=true, "
-        "model.memory.drop_text_encoders=true, model.memory.offload=true or model.dtype=bfloat16 would take less"
+        "model.memory.drop_text_encoders=true, model.memory.offload=true, model.memory.vae_tiling=true or "
+        "model.dtype=bfloat16 would take less"
     )

@@ -64,8 +64,8 @@ def source_hash(target: str, field: str) -> str:
 # What pictures, trainings and attacks depend on, beside the backbone's own files.
 CODE = {
     "draws": ("generate.py",),
-    "trains": ("workbench.py", "loop.py", "adapter.py"),
-    "attacks": ("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py"),
+    "trains": ("workbench.py", "loop.py", "adapter.py", "pictures.py"),
+    "attacks": ("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py", "pictures.py"),
 }
 
 

@@ -74,17 +74,21 @@ def as_trained(images: Sequence[Image.Image], folder: Path) -> np.ndarray[Any, n
     """Returns pictures as a judge was trained to see them, (n, 3, H, W), by its own `preprocessor_config.json`.
 
     Resized by Pillow, as the judges' original code does: transformers' processors resize tensors, whose values differ
-    by several levels of 255. `size` is a height and a width, or a `shortest_edge` that keeps the shape; `crop_size`,
-    where it is named, cuts the middle.
+    by several levels of 255. `size` is a height and a width, or a `shortest_edge` that keeps the shape; a number alone,
+    as older files have it, is a square's side, or the shortest edge where a crop follows. `crop_size`, where it is
+    named, cuts the middle.
     """
     import numpy as np
     from PIL import Image
 
     config = json.loads((folder / "preprocessor_config.json").read_text())
     resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
+    wanted = config["size"]
+    if isinstance(wanted, int) and not config.get("crop_size"):
+        wanted = {"width": wanted, "height": wanted}
 
     def seen(image: Image.Image) -> np.ndarray[Any, Any]:
-        resized = image.convert("RGB").resize(_size(config["size"], image.size), resample)
+        resized = image.convert("RGB").resize(_size(wanted, image.size), resample)
         return np.asarray(_middle(resized, config.get("crop_size")), dtype=np.float32)
 
     x = np.stack([seen(i) for i in images]) / 255

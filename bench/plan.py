@@ -19,6 +19,7 @@ from bench.pipelines import check_family, class_of
 from bench.stage_keys import stage_parts, train_parts
 from bench.store import key_of
 from bench.values import customizer, method_of, tried
+from bench.whole import check_parts
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     model_folder, lora = model_folders(hub.model(config["model"]))
     check_files(model_folder)
     check_family(config["model"]["family"], model_folder)
+    check_parts(model_folder, f"model.path={config['model']['path']}")
     config = config | {"_pipeline": class_of(model_folder)}
     about = config["dataset"]
     dataset, how = dataset_folder(about["path"], about["name"]), fetched(about["name"])

@@ -41,8 +41,15 @@ def judges_of(plan: Plan) -> dict[str, features.Judge]:
 
 
 def forget() -> None:
-    """Drops the loaded model: a run that failed may have left it in the middle of something."""
+    """Drops the loaded model, as where a run that failed may have left it in the middle of something."""
+    import gc
+
+    import torch
+
     _loaded.cache_clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @functools.lru_cache(maxsize=1)  # the jobs of a sweep share one loaded model
@@ -57,12 +64,14 @@ def _loaded(
 ) -> Backbone:
     from bench import backbone
 
+    forget()  # the one before it makes room first
     log.info("loading %s", folder)
-    return backbone.load(family, folder, max_sequence_length, lora, resolution).place(where)
+    return backbone.load(family, folder, max_sequence_length, lora, resolution, where)
 
 
 @functools.lru_cache(maxsize=1)  # and the judges; `fingerprints` are those of their files
 def _judges(specs: str, fingerprints: str, device: str) -> dict[str, features.Judge]:
     from bench import features
 
+    _judges.cache_clear()
     return {slot: features.build(spec, device) for slot, spec in json.loads(specs).items()}

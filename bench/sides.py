@@ -56,7 +56,7 @@ class Side:
 def shoot(side: Side, plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> Path:
     """Makes a side's pictures where they are missing. Returns their folder."""
     options = {k: plan.config["model"][k] for k in ("steps", "guidance_scale", "batch_size")}
-    about = {"source": side.source, "method": plan.method, "model": plan.config["model"]["name"]}
+    about = {"source": side.source, "method": plan.method, "model": plan.config["model"]["name"], "asked": side.label}
 
     def draw(folder: Path) -> None:
         with applied(backbone(), side.adapters):

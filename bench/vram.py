@@ -29,6 +29,7 @@ RESNET = 10  # and a residual block of a U-Net, a pixel and channel
 TEXT = 77  # tokens of a CLIP, read beside the picture's
 PIXEL = 3 * 128  # numbers an autoencoder holds a pixel while its last blocks decode
 PACKED = 128  # latents a side where the denoiser's configuration states none, as FLUX's
+UNREAD = ("safety_checker", "image_encoder")  # parts that no backbone loads
 DENOISERS = ("transformer", "unet")
 ATTENTION = re.compile(r"attn\d?\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
 
@@ -72,12 +73,14 @@ def need(plan: Plan, training: Training, past: Past) -> Need:
     about = json.loads((inner / "config.json").read_text(encoding="utf-8"))
     side = _latents(model, about, folder)
     kept, largest = activations(about, side, TEXT + model["max_sequence_length"])
-    passes = training.fields.get("batch_size", 1)
+    pictures = training.fields.get("batch_size", 1) * passes(plan, training, past)
     trains = trained(plan, training, past)
-    step = size * passes * (kept / LAYER + largest if memory["gradient_checkpointing"] else kept)
+    step = size * pictures * (kept / LAYER + largest if memory["gradient_checkpointing"] else kept)
     tiled = 512**2 if memory["vae_tiling"] else math.inf
     picture = size * (2 * largest + PIXEL * min((side * scale(folder)) ** 2, tiled))
-    return Need(float(_parts(folder, inner, size, memory)), TRAINED * trains, step if trains else 0.0, picture)
+    parts, towers = _parts(folder, inner, size, memory)
+    stay = towers if may_train_words(training) else 0
+    return Need(float(parts + stay), TRAINED * trains, step if trains else 0.0, max(picture, towers - stay))
 
 
 def denoiser(folder: Path) -> Path:
@@ -85,13 +88,31 @@ def denoiser(folder: Path) -> Path:
     return next(folder / n for n in DENOISERS if (folder / n).is_dir())
 
 
-def _parts(folder: Path, inner: Path, size: int, memory: dict[str, bool]) -> int:
-    """Returns the bytes of the parts that are on the device at once."""
+def _parts(folder: Path, inner: Path, size: int, memory: dict[str, bool]) -> tuple[int, int]:
+    """Returns the bytes of the parts that are on the device at all times, and of the text encoders that visit it."""
     rest = {p.name: size * count(p) for p in folder.iterdir() if p.is_dir() and p != inner and any(p.glob("*.safe*"))}
+    rest = {n: v for n, v in rest.items() if n not in UNREAD}
     towers = [n for n in rest if n.startswith("text_encoder")]
     away = list(rest) if memory["offload"] else towers if memory["drop_text_encoders"] else []
-    visiting = max(sum(rest[n] for n in towers), rest.get("vae", 0)) if memory["offload"] else 0
-    return size * count(inner) + sum(v for n, v in rest.items() if n not in away) + visiting
+    autoencoder = rest.get("vae", 0) if memory["offload"] else 0
+    still = size * count(inner) + sum(v for n, v in rest.items() if n not in away) + autoencoder
+    return still, sum(rest[n] for n in towers if n in away)
+
+
+def may_train_words(training: Training) -> bool:
+    """Whether a gradient may pass the text encoders, which then stay: a word's rate, or no LoRA to train instead."""
+    fields = training.fields
+    if training.concept.kind == "erase" or not any(name.endswith("lr") for name in fields):
+        return False
+    return bool(fields.get("learn_token", "token_lr" in fields or "rank" not in fields))
+
+
+def passes(plan: Plan, training: Training, past: Past) -> int:
+    """Returns how many pictures a step has under gradient for each of its batch, as the method's rows count them."""
+    rows, _ = past.like(training.method, plan.config["model"]["name"])
+    found = [r.cost["grad_forward_images"] / r.cost["steps"] / int(r.hyperparameters.get("batch_size", 1))
+             for r in rows if r.cost.get("grad_forward_images") and r.cost.get("steps")]  # fmt: skip
+    return math.ceil(max(found, default=1.0))
 
 
 def trained(plan: Plan, training: Training, past: Past) -> float:

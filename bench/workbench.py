@@ -14,6 +14,7 @@ from bench.backbone.gate import Gate
 from bench.backbone.token import ConceptToken
 from bench.checkpoint import Checkpoint
 from bench.loop import Batch, Group, Log, fit
+from bench.pictures import read_picture
 
 if TYPE_CHECKING:
     from bench.backbone.base import Backbone
@@ -40,15 +41,13 @@ class Workbench:
     def __init__(
         self, backbone: Backbone, concept: Concept, seed: int, model: dict[str, Any], checkpoint: Checkpoint
     ) -> None:
-        from PIL import Image
-
         self.backbone, self.concept, self.seed, self.model = backbone, concept, seed, model
         self._checkpoint = checkpoint
         counted = ("steps", "forward_images", "grad_forward_images", "parameters")
         self._log = Log({}, {"seconds": 0.0} | dict.fromkeys(counted, 0))
         self.latents, self._prior = torch.zeros(0), None  # type: tuple[Tensor, Tensor | None]
         if concept.references:
-            self.latents = backbone.encode_images([Image.open(p) for p in concept.image_paths()])
+            self.latents = backbone.encode_images([read_picture(p) for p in concept.image_paths()])
 
     # --- what can be trained -------------------------------------------------------------------
 

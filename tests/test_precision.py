@@ -13,6 +13,7 @@ import torch
 from tiny import MODEL, bench_of, concept, flow_folder, flux_folder, sdxl_folder, unet_folder
 
 from bench import backbone, paths
+from bench.backbone import flux
 from bench.backbone.base import Backbone
 from bench.backbone.place import Placement
 from bench.workbench import Batch, Group, Workbench
@@ -151,8 +152,8 @@ def test_a_flux_stored_in_half_precision_is_not_blown_up_first(tmp_path: Path) -
     folder = flux_folder(tmp_path / "flux")
     pipe = diffusers.FluxPipeline.from_pretrained(folder, local_files_only=True)
     pipe.to(torch.bfloat16).save_pretrained(tmp_path / "half")
-    network = backbone.load("flow", tmp_path / "half", 20, None, 64)
+    network = flux.load(tmp_path / "half", 20, None, 64)
     assert {p.dtype for p in network.denoiser.parameters()} == {torch.bfloat16}
-    placed = network.place(Placement())
+    placed = backbone.load("flow", tmp_path / "half", 20, None, 64)
     assert {p.dtype for part in (placed.denoiser, placed.pipe.vae, placed.pipe.text_encoder_2)
             for p in part.parameters()} == {torch.float32}  # fmt: skip

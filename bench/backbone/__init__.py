@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.backbone.base import Backbone
+    from bench.backbone.place import Placement
 
 
 def load(
-    family: str, path: Path, max_sequence_length: int = 0, lora: Path | None = None, resolution: int = 0
-) -> Backbone:
+    family: str, path: Path, max_sequence_length: int = 0, lora: Path | None = None, resolution: int = 0,
+    where: Placement | None = None,
+) -> Backbone:  # fmt: skip
     """Loads a model folder as the backbone of the pipeline class that its `model_index.json` names.
 
     Args:
@@ -26,6 +28,7 @@ def load(
         max_sequence_length: tokens of a T5, where the pipeline has one.
         lora: a folder with a LoRA file that is made part of the weights: a community checkpoint.
         resolution: pixels a side; 0 is the model's own square.
+        where: the device, the precision and what is given up for memory; the CPU in float32 if left out.
 
     Raises:
         BenchError: a weight file is truncated, no backbone is made for the class, or the family is another.
@@ -33,5 +36,8 @@ def load(
     check_files(path)
     check_family(family, path)
     quiet_libraries()
+    from bench.backbone.place import Placement
+
     module = import_module(f"bench.backbone.{CLASSES[class_of(path)][0]}")
-    return module.load(path, max_sequence_length, lora, resolution)
+    backbone: Backbone = module.load(path, max_sequence_length, lora, resolution)
+    return backbone.place(where or Placement())

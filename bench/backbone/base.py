@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bench.backbone.delta import Deltas
+from bench.backbone.adapted import Adapted
+from bench.backbone.batches import in_batches
 from bench.backbone.files import squares
-from bench.backbone.gate import Gate, Gating
 from bench.backbone.place import COMPILER, Placement, compiled, put, text_towers, visiting
 from bench.backbone.prompts import PromptEmbeds, Prompts
 from bench.backbone.recompute import recomputed
@@ -25,47 +24,21 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-@contextmanager
-def _several_adapters() -> Iterator[None]:
-    """Several adapters on one model, and taking off the one in use, are what we want; PEFT warns of both."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
-        warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted")
-        yield
-
-
-def _float_factors(network: nn.Module, name: str) -> None:
-    """Makes a LoRA's factors float32; autocast then rounds them, and PEFT must not raise the input instead."""
-    for module in network.modules():
-        if name in getattr(module, "lora_A", {}):
-            module.lora_A[name].float()
-            module.lora_B[name].float()
-            module.cast_input_dtype_enabled = False
-
-
-class Backbone(ABC):
+class Backbone(Adapted):
     """A diffusers pipeline with its parts frozen, and named things that can be put on it and switched:
     LoRAs, words (tokens) and weight changes (deltas).
 
     Time t runs from 0, clean, to 1, noise, in every family: x_t = α(t) x_0 + σ(t) noise.
     """
 
-    family: ClassVar[str]
     towers: tuple[tuple[str, str], ...]
     read: tuple[int, ...] = (0,)  # the towers whose tokens, one after the other, are what the denoiser reads
     begins: ClassVar[bool] = True  # whether what it reads begins with a token of its own, as CLIP's start of text
     prefix: ClassVar[str]  # of the denoiser in a LoRA file of diffusers
-    kinds: ClassVar[dict[str, str]]  # kind of weights → what their modules' names match
 
     def __init__(self, pipe: Any, resolution: int = 0) -> None:
         self.pipe, self.resolution, self.placement = pipe, resolution, Placement()
         self.guidance = 1.0  # what a guidance-distilled network is told; others are told nothing
-        self.tokens: dict[str, ConceptToken] = {}
-        self.standing: list[ConceptToken] = []
-        self.loras: dict[str, list[nn.Parameter]] = {}
-        self.lora_weights: dict[str, float] = {}
-        self.trainable: set[str] = set()
-        self.active: tuple[str, ...] = ()
         unit = pipe.vae_scale_factor * self.patch
         if resolution % unit:
             raise BenchError(f"model.resolution={resolution}: a multiple of {unit} would be right")
@@ -74,7 +47,7 @@ class Backbone(ABC):
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False)
         self.prompts = Prompts(pipe, self.towers, self._embed, self.read)
-        self.deltas, self.gating = Deltas(self.denoiser), Gating()
+        self.nothing_on()
         self.slots: Tensor | None = None  # where layer-wise words stand in the prompts that are being read
         self.sampling = False
         self.readers = self._readers()
@@ -118,11 +91,6 @@ class Backbone(ABC):
         return torch.autocast(self.device.type, self.dtype) if masters else nullcontext()
 
     # --- what a family says of itself ------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def denoiser(self) -> Any:
-        """The network that adapters are put on."""
 
     @abstractmethod
     def _readers(self) -> list[nn.Module]:
@@ -195,10 +163,14 @@ class Backbone(ABC):
     def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
         side = self.latent_shape[1] * self.pipe.vae_scale_factor
-        pixels = self.pipe.image_processor.preprocess(squares(images, side)).to(self.device, self.pipe.vae.dtype)
         with self._autoencoder():
-            z = self.pipe.vae.encode(pixels).latent_dist.mean.float()
+            z = torch.cat(list(in_batches(squares(images, side), len(images), self._encoded, "references")))
         return (z - self.latent_shift) * self.pipe.vae.config.scaling_factor
+
+    def _encoded(self, pictures: Sequence[Image.Image]) -> Tensor:
+        pixels = self.pipe.image_processor.preprocess(list(pictures)).to(self.device, self.pipe.vae.dtype)
+        z: Tensor = self.pipe.vae.encode(pixels).latent_dist.mean.float()
+        return z
 
     def decode(self, x_0: Tensor) -> Tensor:
         """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents; gradients pass."""
@@ -282,115 +254,3 @@ class Backbone(ABC):
             for handle in handles:
                 handle.remove()
         return torch.stack(seen)
-
-    def known_tokens(self) -> list[ConceptToken]:
-        """Returns the words on the backbone, those that are part of the model first."""
-        return [*self.standing, *self.tokens.values()]
-
-    def active_tokens(self) -> list[ConceptToken]:
-        """Returns the words in use."""
-        return [*self.standing, *(self.tokens[n] for n in self.active if n in self.tokens)]
-
-    def add_token(self, name: str, token: ConceptToken) -> None:
-        """Puts a word on the backbone; it is used where `using` names it."""
-        self.tokens[name] = token
-
-    # --- LoRA and weight changes -----------------------------------------------------------------
-
-    def modules(self, kind: str) -> list[str]:
-        """Returns the names of the linear and convolutional modules of a kind, as `kinds` has them."""
-        if kind not in self.kinds:
-            raise BenchError(f"weights={kind}: a {self.family} model has {', '.join(self.kinds)}")
-        plain = (
-            n.removesuffix(".base_layer")  # where a LoRA lies on it
-            for n, m in self.denoiser.named_modules()
-            if isinstance(m, nn.Linear | nn.Conv2d) and "lora_" not in n
-        )
-        return [n for n in plain if re.search(self.kinds[kind], n)]
-
-    def add_lora(self, name: str, rank: int, targets: Sequence[str], init: str | bool = True) -> list[nn.Parameter]:
-        """Puts new trainable LoRA factors (alpha = rank) on the denoiser and returns them."""
-        from peft import LoraConfig
-
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets), init_lora_weights=init)
-        with _several_adapters():
-            self.denoiser.add_adapter(config, adapter_name=name)
-        if self.dtype != torch.float32:  # PEFT gives factors the network's precision
-            _float_factors(self.denoiser, name)
-        self.trainable.add(name)
-        return self._added(name)
-
-    def load_lora(self, name: str, state: dict[str, Tensor], weight: float = 1.0, gate: Gate | None = None) -> None:
-        """Puts saved LoRA factors on the denoiser, to act at a weight, or by a gate."""
-        here = {k: v.to(self.device, self.dtype) for k, v in state.items()}
-        with _several_adapters():
-            self.denoiser.load_lora_adapter(here, prefix=None, adapter_name=name)
-        self.lora_weights[name] = weight
-        self._added(name)
-        if gate:
-            self.gating.watch(self.denoiser, name, gate)
-
-    def _added(self, name: str) -> list[nn.Parameter]:
-        """Enters a LoRA under its name and switches it off again: adding one switches it on."""
-        self.loras[name] = [p for n, p in self.denoiser.named_parameters() if f".{name}." in n and "lora_" in n]
-        self.active = ("",)
-        self._activate(())
-        return self.loras[name]
-
-    def lora_state(self, name: str) -> dict[str, Tensor]:
-        """Returns the LoRA factors by the names diffusers saves them under."""
-        from peft import get_peft_model_state_dict
-
-        state = get_peft_model_state_dict(self.denoiser, adapter_name=name)
-        return {k: v.detach().to("cpu", copy=True) for k, v in state.items()}
-
-    def freeze(self, name: str) -> None:
-        """Ends the training of a LoRA, a word or a set of weight changes."""
-        self.trainable.discard(name)
-        deltas = [d.value for d in self.deltas.sets.get(name, {}).values()]
-        for parameter in self.loras.get(name) or deltas or self.tokens[name].parameters():
-            parameter.requires_grad_(False)
-
-    # --- switching -------------------------------------------------------------------------------
-
-    @contextmanager
-    def using(self, names: Sequence[str]) -> Iterator[None]:
-        """Switches to exactly these LoRAs, words and weight changes; none is the frozen model."""
-        before = self.active
-        self._activate(tuple(names))
-        try:
-            yield
-        finally:
-            self._activate(before)
-
-    def _activate(self, names: tuple[str, ...]) -> None:
-        unknown = set(names) - set(self.loras) - set(self.tokens) - set(self.deltas.sets)
-        if unknown:
-            raise BenchError(f"using={list(names)}: nothing named {sorted(unknown)} was made")
-        if names == self.active:
-            return
-        self.deltas.switch(names)
-        loras = [n for n in names if n in self.loras]
-        if loras:
-            self.denoiser.enable_adapters()
-            self.denoiser.set_adapters(loras, [self.lora_weights.get(n, 1.0) for n in loras])
-        elif self.loras:
-            self.denoiser.disable_adapters()
-        # PEFT freezes what it switches off; a gradient of this step may still be on its way to it.
-        for name, parameters in self.loras.items():
-            for parameter in parameters:
-                parameter.requires_grad_(name in self.trainable)
-        self.active = names
-
-    def clear(self) -> None:
-        """Takes everything off the backbone again; a placeholder's text is then read as any other text."""
-        self._activate(())
-        if self.placement.compile and self.loras:
-            torch.compiler.reset()  # or the code of every adapter there was is tried before it is compiled anew
-        with _several_adapters():
-            for name in sorted(self.loras):
-                self.denoiser.delete_adapters(name)
-        self.deltas.clear()
-        for kept in (self.loras, self.lora_weights, self.trainable, self.tokens, self.gating.gates):
-            kept.clear()
-        self.prompts.clear()

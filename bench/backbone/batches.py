@@ -17,6 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 log = logging.getLogger("bench")
 ON_CPU, MOST = 16, 64  # pictures a batch: without a GPU, and on one of any size: larger batches are no faster
+LESS = "model.memory.offload=true, model.memory.vae_tiling=true or model.dtype=bfloat16"
 SHARE = 0.8  # of a GPU's free memory that a batch may take
 
 
@@ -60,8 +61,17 @@ class GpuMemory:
         return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 
-def in_batches(items: Sequence[T], size: int, make: Callable[[Sequence[T]], R], what: str) -> Iterator[R]:
+def in_batches(
+    items: Sequence[T], size: int, make: Callable[[Sequence[T]], R], what: str, less: str = LESS
+) -> Iterator[R]:
     """Yields what is made of the items, a batch at a time; where memory runs out, in half as large ones from then on.
+
+    Args:
+        items: what is worked through.
+        size: how many at a time.
+        make: makes what comes of some.
+        what: what there is not enough memory for, in words.
+        less: which settings would take less.
 
     Raises:
         BenchError: there is no memory for one at a time.
@@ -74,13 +84,10 @@ def in_batches(items: Sequence[T], size: int, make: Callable[[Sequence[T]], R], 
             at += len(some)
             yield made[0]
         elif len(some) == 1:
-            raise BenchError(
-                f"{what}: out of memory with one picture at a time (model.batch_size=1); model.memory.offload=true, "
-                "model.memory.vae_tiling=true or model.dtype=bfloat16 would take less"
-            )
+            raise BenchError(f"{what}: out of memory with one picture at a time; {less} would take less")
         else:
             size = len(some) // 2
-            log.warning("%s: out of memory; going on with %d at a time (model.batch_size=%d)", what, size, size)
+            log.warning("%s: out of memory; going on with %d at a time", what, size)
 
 
 def _tried(make: Callable[[Sequence[T]], R], some: Sequence[T]) -> list[R]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+PIECE = 2**24  # bytes read at a time
+VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema_only)\b")  # of a file that the plain name stands beside
 
 
 def resolve(path: str) -> Path:
@@ -56,17 +61,45 @@ def check_files(folder: Path) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Returns a hash of every weight and config file in the folder, model cards left out."""
+    """Returns a hash of every weight and config file that belongs to the folder's model, model cards left out.
+
+    What else a download brings is not read: a pipeline's single-file checkpoints, and variants in another precision.
+    A file is read once in a process, as long as its size and time stay the same.
+    """
+    files = [p for p in _own(folder) if p.suffix in (".safetensors", ".json", ".txt") and not VARIANT.search(p.name)]
+    seen = ((str(p.relative_to(folder)), p.stat()) for p in sorted(files))
+    return _digest(folder, tuple((name, about.st_size, about.st_mtime_ns) for name, about in seen))
+
+
+def _own(folder: Path) -> Iterator[Path]:
+    """Yields the files of a model's folder; of a pipeline's, its parts' and the list of them."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        yield from folder.rglob("*")
+        return
+    yield index
+    for part in json.loads(index.read_text(encoding="utf-8")):
+        yield from (folder / part).rglob("*")
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt")):
-        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    for name, _, _ in files:
+        digest.update(name.encode())
+        with (folder / name).open("rb") as f:
+            while piece := f.read(PIECE):
+                digest.update(piece)
     return digest.hexdigest()
 
 
 def fused(pipe: Any, lora: Path | None) -> Any:
-    """Returns the pipeline with a folder's LoRA made part of its weights."""
+    """Returns the pipeline with a folder's LoRA made part of its weights, which are float32 then."""
     if lora is not None:
+        import torch
+
         check_files(lora)
+        pipe.to(torch.float32)
         pipe.load_lora_weights(lora, weight_name="pytorch_lora_weights.safetensors")
         pipe.fuse_lora()
         pipe.unload_lora_weights()

@@ -78,3 +78,17 @@ def with_t5(tokenizer: Any, max_sequence_length: int, path: Path) -> None:
     if max_sequence_length < 1:
         raise BenchError(f"model.max_sequence_length={max_sequence_length}: {path} has a T5; 256 or 512 would be right")
     tokenizer.model_max_length = max_sequence_length
+
+
+def stored(path: Path) -> dict[str, torch.dtype]:
+    """Returns the precision each of a pipeline's parts is stored in, as the header of its first file says.
+
+    So loaded, a part takes no more memory than its files; `Backbone.place` then gives it the precision asked for.
+    """
+    from safetensors import safe_open
+
+    found = {"default": torch.float32}
+    for part in sorted({p.parent for p in path.glob("*/*.safetensors")}):
+        with safe_open(min(part.glob("*.safetensors")), framework="pt") as file:
+            found[part.name] = file.get_tensor(min(file.keys())).dtype
+    return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbone.files import fused
-from bench.backbone.flow import Flow, with_t5
+from bench.backbone.flow import Flow, stored, with_t5
 from bench.backbone.prompts import PromptEmbeds
 
 PATCH = 2  # latents a side that go into one of the network's tokens
@@ -86,23 +86,9 @@ class Flux(Flow):
 
 
 def load(path: Path, max_sequence_length: int, lora: Path | None, resolution: int) -> Flux:
-    """Loads a pipeline folder in the precision its network is stored in: in float32 it takes 68 GB of memory.
-
-    `Backbone.place` then gives every part the precision that is asked for.
-    """
+    """Loads a pipeline folder, its parts as they are stored: in float32 they take 68 GB of memory."""
     from diffusers import FluxPipeline
 
-    pipe = FluxPipeline.from_pretrained(
-        path, local_files_only=True, use_safetensors=True, dtype=_stored(path / "transformer")
-    )
+    pipe = FluxPipeline.from_pretrained(path, local_files_only=True, use_safetensors=True, dtype=stored(path))
     with_t5(pipe.tokenizer_2, max_sequence_length, path)
     return Flux(fused(pipe, lora), max_sequence_length, resolution)
-
-
-def _stored(folder: Path) -> torch.dtype:
-    """Returns the precision of a network's weights, as the header of their first file says."""
-    from safetensors import safe_open
-
-    with safe_open(min(folder.glob("*.safetensors")), framework="pt") as file:
-        dtype: torch.dtype = file.get_tensor(min(file.keys())).dtype
-    return dtype

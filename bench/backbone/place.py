@@ -82,15 +82,20 @@ def text_towers(pipe: Any) -> list[nn.Module]:
     return [m for n, m in pipe.components.items() if n.startswith("text_encoder") and isinstance(m, nn.Module)]
 
 
+def exact() -> None:
+    """Has a GPU's float32 be one, and take the same algorithms in every run."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
 def put(pipe: Any, denoiser: nn.Module, to: Placement) -> None:
     """Moves a pipeline's parts.
 
     The autoencoder stays in float32 where float16 would overflow in it, and so do the layers of a T5 that transformers
     keeps in float32.
     """
-    if to.device == "cuda":  # a float32 that is one, and the same algorithms in every run
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
+    if to.device == "cuda":
+        exact()
     denoiser.to(to.device, to.precision)
     half = to.precision == torch.float16
     upcast = half and pipe.vae.config.get("force_upcast", True)

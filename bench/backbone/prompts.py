@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from bench.backbone.token import ConceptToken, RowSwitch
 from bench.errors import BenchError
 
+MOST = 2**30  # bytes of encoded prompts that are kept
+Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
+
 
 @dataclass
 class PromptEmbeds:
@@ -65,7 +68,8 @@ class Prompts:
         self.encoders = [getattr(pipe, encoder) for _, encoder in towers]
         self._plain = [copy.deepcopy(t) for t in self.tokenizers]
         self.switches = [RowSwitch(_embedding(e), i) for i, e in enumerate(self.encoders)]
-        self._kept: dict[str, PromptEmbeds] = {}
+        self._kept: dict[Key, PromptEmbeds] = {}
+        self._bytes = 0  # of what is kept
         # brings the towers to their work, for a block, where they lie elsewhere; told whether they are to stay
         self.at_work: Callable[[bool], AbstractContextManager[None]] = lambda stay: nullcontext()
 
@@ -77,6 +81,7 @@ class Prompts:
     def forget(self) -> None:
         """Forgets what was encoded, as when the towers are moved."""
         self._kept.clear()
+        self._bytes = 0
 
     def clear(self) -> None:
         """Forgets the placeholders: their text is then read as any other text."""
@@ -86,27 +91,39 @@ class Prompts:
     def encode(
         self, prompts: Sequence[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]
     ) -> PromptEmbeds:
-        """Encodes prompts as the stock pipeline does; those without a concept's word are kept.
+        """Encodes prompts as the stock pipeline does; those that no learned row is in are kept.
 
-        Without a gradient each prompt is encoded alone, so that its last bits depend on no other.
+        Each prompt is encoded alone, so that its last bits depend on no other, but for those a gradient is to pass.
+        A layer-wise word has no rows: what is encoded says where it stands, and stays the same while it trains.
 
         Args:
             prompts: texts.
             known: every word on the backbone; one that is not in use reads as its init word.
             used: the words in use; a gradient reaches those that train.
         """
-        named = [p for p in dict.fromkeys(prompts) if any(t.text in p for t in known)]
-        new = [p for p in dict.fromkeys(prompts) if p not in self._kept and p not in named]
-        groups = [named] if torch.is_grad_enabled() and named else [[p] for p in named]
-        with self.at_work(_trains(used)) if new or named else nullcontext():
+        every = list(dict.fromkeys(prompts))
+        learned = [p for p in every if any(t.text in p and t.rows for t in used)]
+        keys = {p: _key(p, known, used) for p in every if p not in learned}
+        kept = {p: self._kept[k] for p, k in keys.items() if k in self._kept}
+        new = [p for p in keys if p not in kept]
+        groups = [learned] if torch.is_grad_enabled() and learned else [[p] for p in learned]
+        with self.at_work(_trains(used)) if new or learned else nullcontext():
             for prompt in new:
                 with torch.no_grad():
-                    self._kept[prompt] = self._encode([prompt], known, used)
+                    kept[prompt] = self._keep(keys[prompt], self._encode([prompt], known, used))
             fresh = [self._encode(group, known, used) for group in groups]
         encoded = PromptEmbeds.cat(fresh) if fresh else None
         return PromptEmbeds.cat(
-            [encoded[[named.index(p)]] if encoded is not None and p in named else self._kept[p] for p in prompts]
+            [encoded[[learned.index(p)]] if encoded is not None and p in learned else kept[p] for p in prompts]
         )
+
+    def _keep(self, key: Key, encoded: PromptEmbeds) -> PromptEmbeds:
+        """Keeps what was encoded, and lets go of the oldest where it is too much."""
+        self._kept[key] = encoded
+        self._bytes += encoded.embeds.nbytes
+        while self._bytes > MOST and len(self._kept) > 1:
+            self._bytes -= self._kept.pop(next(iter(self._kept))).embeds.nbytes
+        return encoded
 
     def _encode(self, prompts: list[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> PromptEmbeds:
         with _Switched(self, known, used):
@@ -170,6 +187,12 @@ def _embedding(encoder: Any) -> Any:
     """Returns the token embedding that an encoder reads through; a T5's own is a tied copy it does not use."""
     stack: Any = getattr(encoder, "encoder", None)
     return stack.embed_tokens if hasattr(stack, "embed_tokens") else encoder.get_input_embeddings()
+
+
+def _key(prompt: str, known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> Key:
+    """Returns what an encoded prompt depends on where no learned row is in it."""
+    here = tuple((t.text, t.init) for t in known if t.text in prompt)
+    return prompt, here, tuple(t.text for t in used if t.layers is not None) if here else ()
 
 
 def _trains(used: Sequence[ConceptToken]) -> bool:

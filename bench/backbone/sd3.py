@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from bench.backbone.files import fused
-from bench.backbone.flow import Flow, with_t5
+from bench.backbone.flow import Flow, stored, with_t5
 from bench.backbone.prompts import PromptEmbeds
 
 
@@ -55,11 +54,13 @@ class SD3(Flow):
 
 
 def load(path: Path, max_sequence_length: int, lora: Path | None, resolution: int) -> SD3:
-    """Loads a pipeline folder in float32 (its weights may be stored in half precision); T5 only if it lies there."""
+    """Loads a pipeline folder, its parts as they are stored; T5 only if it lies there."""
     from diffusers import StableDiffusion3Pipeline
 
     absent: dict[str, Any] = {} if (path / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
-    pipe = StableDiffusion3Pipeline.from_pretrained(path, local_files_only=True, use_safetensors=True, **absent)
+    pipe = StableDiffusion3Pipeline.from_pretrained(
+        path, local_files_only=True, use_safetensors=True, dtype=stored(path), **absent
+    )
     if not absent:
         with_t5(pipe.tokenizer_3, max_sequence_length, path)
-    return SD3(fused(pipe.to(torch.float32), lora), max_sequence_length, resolution)
+    return SD3(fused(pipe, lora), max_sequence_length, resolution)
