@@ -207,6 +207,8 @@ def test_an_archive_without_the_folder_that_is_taken_is_refused(tmp_path: Path) 
 CAPTIONED = {
     "data/images/object/00.jpg": _jpeg("red"),
     "data/captions/object/00.txt": b"teapot\nA Teapot at sea\nart\n",
+    "data/images/human/02.jpg": _jpeg("green"),
+    "data/captions/human/02.txt": b"man\nA romantic photo of a man\nA Man, many men\n",
     "data/images/style/01.png": _jpeg("blue"),
     "data/captions/style/01.txt": b"ink\nink of a fox\n",
 }
@@ -221,12 +223,13 @@ def test_captioned_pictures_become_concepts_with_prompts_of_their_own(
     (shipped / "source.yaml").write_text(yaml.safe_dump(about))
     to = tmp_path / "toys"
     assert main(["data", "fetch", "toys", "--accept", "--to", str(to)]) == 0
-    assert names(to) == ["object_00_teapot", "style_01_ink"]
+    assert names(to) == ["human_02_man", "object_00_teapot", "style_01_ink"]
     from bench.concept_file import load
 
     teapot, style = load(to, "object_00_teapot"), load(to, "style_01_ink")
     assert (teapot.kind, style.kind) == ("subject", "style")
     assert templates(to, "object_00_teapot")["concept"] == ["A {noun} at sea", "art"]
+    assert templates(to, "human_02_man")["concept"] == ["A romantic photo of a {noun}", "A {noun}, many men"]
     assert not list(tmp_path.glob(".*"))
 
 
