@@ -63,6 +63,13 @@ def test_it_cites_its_source_and_marks_what_was_chosen(root: Path, protocol: str
         assert "not stated" in comments or "not found" in comments
 
 
+def test_what_is_on_stable_diffusion_14_names_that_model(root: Path) -> None:
+    assert "stable-diffusion-v1-4@" in _composed("spm", "model=sd14")["model"]["path"]
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in (root / "conf" / "protocol").glob("*.yaml")}
+    assert {name for name, text in texts.items() if "SD1.4" in text} == {"spm", "dpg"}
+    assert all("model=sd14" in text for text in texts.values() if "SD1.4" in text)
+
+
 def test_dreambooth_is_3000_pictures_and_dpg_6000(root: Path) -> None:
     folder, photos = root / "datasets" / "dreambooth", root / "tests" / "photos"
     for protocol, pictures in (("dreambooth", 100), ("dpg", 200)):
