@@ -12,11 +12,11 @@ LARGEST = 20 * 2**30  # bytes it may hold
 TIMES, LEAST = 100, 2**20  # how many times its own size; smaller ones count as this
 
 
-def unpack(path: Path, folder: Path, inside: str = "") -> None:
-    """Unpacks the plain files of a zip below a folder of its own.
+def unpack(path: Path, folder: Path, inside: str = "") -> list[str]:
+    """Unpacks the plain files of a zip below a folder of its own. Returns where in it they lie.
 
     Raises:
-        BenchError: it is no zip, a name leads out of the folder, a member is a link, or it is far too large.
+        BenchError: no zip; a name leads out of it, a member is a link; it is far too large, or holds nothing `inside`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -26,11 +26,14 @@ def unpack(path: Path, folder: Path, inside: str = "") -> None:
             size = sum(m.file_size for m in members)
             if size > LARGEST or size > TIMES * max(path.stat().st_size, LEAST):
                 raise BenchError(f"{path.name}: unpacks to {size} bytes, far more than its size; refused")
-            below = [(m, _below(PurePosixPath(m.filename), inside)) for m in members]
-            for member, at in below:
-                if at is not None:
-                    (folder / at).parent.mkdir(parents=True, exist_ok=True)
-                    (folder / at).write_bytes(archive.read(member))  # whose CRC is checked
+            named = {m: _below(PurePosixPath(m.filename), inside) for m in members}
+            below = {m: at for m, at in named.items() if at is not None}
+            if not below:
+                raise BenchError(f"{path.name}: no file in it{f' lies below {inside}/' * bool(inside)}")
+            for member, at in below.items():
+                (folder / at).parent.mkdir(parents=True, exist_ok=True)
+                (folder / at).write_bytes(archive.read(member))  # whose CRC is checked
+            return [str(at) for at in below.values()]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         raise BenchError(f"{path.name}: not a whole zip file: {str(error).splitlines()[0]}") from None
 

@@ -80,20 +80,21 @@ def _places(name: str, at: Path | None) -> tuple[Path, Path | None]:
 
 
 def _whole(name: str, folder: Path) -> int:
-    """Returns how many files have the sums that they must have.
+    """Returns how many files have the sums that they must have, or that they had when they were fetched unchecked.
 
     Raises:
         BenchError: one has another, or is missing.
     """
-    from bench.fetch import source, sums, whole
+    from bench.checksums import kept, whole
+    from bench.fetch import source, sums
 
     if name not in _fetched():
         return 0
-    listed = sums(name, source(name))
-    wrong = [path for sum_, size, path in listed if not whole(folder / path, sum_, size)]
+    known = [*sums(name, source(name)), *kept(folder)]
+    wrong = [path for sum_, size, path in known if not whole(folder / path, sum_, size)]
     if wrong:
         raise BenchError(
             f"{folder / wrong[0]}: missing, or not the file that its sum names; so are {len(wrong) - 1} others of "
-            f"{len(listed)}{dataset.fetched(name)}"
+            f"{len(known)}{dataset.fetched(name)}"
         )
-    return len(listed)
+    return len(known)

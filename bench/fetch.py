@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.error import HTTPError
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench import paths
+from bench import checksums, paths
 from bench.archive import unpack
 from bench.config import first_error
 from bench.dataset import mapping
@@ -67,10 +68,7 @@ def source(name: str) -> Source:
 
 def sums(name: str, said: Source) -> list[tuple[str, int, str]]:
     """Returns (SHA-256, bytes, path) of every file that is listed."""
-    if not said.files:
-        return []
-    lines = (paths.shipped("datasets") / name / said.files).read_text(encoding="utf-8").splitlines()
-    return [(sum_, int(size), path) for sum_, size, path in (line.split(" ", 2) for line in lines)]
+    return checksums.listed(paths.shipped("datasets") / name / said.files) if said.files else []
 
 
 def fetch(name: str, to: Path, came_from: str = "", unchecked: bool = False) -> int:
@@ -80,7 +78,8 @@ def fetch(name: str, to: Path, came_from: str = "", unchecked: bool = False) -> 
         name: of the dataset.
         to: the folder.
         came_from: a folder or address to read instead of the authors', with the same files under it.
-        unchecked: whether an archive whose sum nobody has published is taken as it is.
+        unchecked: whether an archive whose sum nobody has published is taken as it is; its sum is said, and those of
+            its files are kept in the folder, so that they can be held against them later.
 
     Raises:
         BenchError: the folder is there, or a file cannot be had or is not what it must be.
@@ -95,25 +94,30 @@ def fetch(name: str, to: Path, came_from: str = "", unchecked: bool = False) -> 
     partial = to.with_name(f".{to.name}.partial")  # what is whole in it is not fetched again
     for sum_, size, path in sums(name, said):
         into = partial / path
-        if not whole(into, sum_, size):
+        if not checksums.whole(into, sum_, size):
             download(_address(came_from or said.base, path), into, sum_, size)
-    if said.archive:
-        _archive(said.archive, partial, came_from)
+    unpacked = _archive(said.archive, partial, came_from) if said.archive else []
     if said.layout:
         from bench import layouts
 
         layouts.LAYOUTS[said.layout](name, partial)
+    if said.archive and not said.archive.sha256:
+        count = checksums.keep(partial, unpacked)
+        sys.stdout.write(f"unchecked: the sums of its {count} files are kept in {to / checksums.KEPT}\n")
     partial.rename(to)
     return sum(p.is_file() for p in to.rglob("*"))
 
 
-def _archive(said: Archive, partial: Path, came_from: str) -> None:
+def _archive(said: Archive, partial: Path, came_from: str) -> list[str]:
+    """Gets and unpacks an archive. Returns which files were in it."""
     url, where = said.url, partial.with_name(f"{partial.name}.zip")
     if came_from:
         url = _address(came_from, "" if came_from.endswith(".zip") else url.rpartition("/")[2])
-    download(url, where, said.sha256, said.bytes)
+    digest = download(url, where, said.sha256, said.bytes)
     try:
-        unpack(where, partial, said.inside)
+        if not said.sha256:  # what goes into source.yaml's `archive` once others have found the same
+            sys.stdout.write(f"unchecked: {digest} {where.stat().st_size} {url}\n")
+        return unpack(where, partial, said.inside)
     finally:
         where.unlink()
 
@@ -124,16 +128,8 @@ def _address(base: str, path: str) -> str:
     return there if there.startswith(SCHEMES) else Path(there).resolve().as_uri()
 
 
-def whole(path: Path, sum_: str, size: int) -> bool:
-    """Returns whether a file is there and is what it must be."""
-    if not path.is_file() or path.stat().st_size != size:
-        return False
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest() == sum_
-
-
-def download(url: str, into: Path, sha256: str, size: int) -> None:
-    """Downloads one file, which is kept only if it is what it must be.
+def download(url: str, into: Path, sha256: str, size: int) -> str:
+    """Downloads one file, which is kept only if it is what it must be. Returns its SHA-256.
 
     Args:
         url: of http, https or file.
@@ -172,3 +168,4 @@ def download(url: str, into: Path, sha256: str, size: int) -> None:
         part.unlink()
         raise BenchError(f"{url}: {wrong}; nothing of it was kept")
     part.replace(into)
+    return digest.hexdigest()

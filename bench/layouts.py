@@ -12,7 +12,7 @@ import yaml
 from bench import paths
 from bench.dataset import PROMPTS, names, said
 from bench.errors import BenchError
-from bench.photos import SUFFIXES
+from bench.photos import SUFFIXES, whole_words
 
 UNFIT = re.compile(r"[^\w.-]+")
 
@@ -62,7 +62,7 @@ def _concept(folder: Path, root: Path, text: Path) -> None:
     fields = {"name": concept, "kind": "style" if style else "subject", "class_phrase": subject, "medium": "a photo",
               "licence": "see its source; not to be redistributed"}  # fmt: skip
     (made / "concept.yaml").write_text(_yaml(fields), encoding="utf-8")
-    named = [re.sub(re.escape(subject), "{noun}", line, count=1, flags=re.IGNORECASE) for line in asked]
+    named = [re.sub(whole_words(subject), "{noun}", line, count=1, flags=re.IGNORECASE) for line in asked]
     (made / PROMPTS).write_text(_yaml({"concept": named}), encoding="utf-8")
 
 

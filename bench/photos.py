@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def refuse_heic(path: Path) -> None:
         raise BenchError(f"{path}: {kind} is not read here; convert it to JPEG or PNG and take the {kind} file away")
 
 
+def whole_words(phrase: str) -> str:
+    """Returns the pattern of a phrase where it is no part of a longer word: `man`, and not the `man` of `romantic`."""
+    return rf"(?<!\w){re.escape(phrase)}(?!\w)"  # not \b, which is none beside a bracket
+
+
 def _captions(path: Path, fields: dict[str, Any]) -> dict[str, str]:
     noun, token = str(fields.get("class_phrase", "")), str(fields.get("token", "<new1>"))
     target = noun if token == noun else f"{token} {noun}"
@@ -60,6 +66,7 @@ def _captions(path: Path, fields: dict[str, Any]) -> dict[str, str]:
         plain, medium = "a {noun}" if fields.get("kind") == "style" else "{medium} of a {noun}", fields.get("medium")
         return {w: fill(plain, n, str(medium or "a picture")) for w, n in (("base", noun), ("complete", target))}
     text = " ".join(words.read_text(encoding="utf-8").split())
-    if not noun or text.count(noun) != 1:
-        raise BenchError(f"{words}: names {noun!r} {text.count(noun)} times; once, the class's words, would be right")
-    return {"base": text, "complete": text.replace(noun, target)}
+    complete, count = re.subn(whole_words(noun), lambda _: target, text) if noun else ("", 0)
+    if count != 1:
+        raise BenchError(f"{words}: names {noun!r} {count} times; once, the class's words, would be right")
+    return {"base": text, "complete": complete}

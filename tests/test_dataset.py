@@ -145,6 +145,26 @@ def test_concept_yaml_captions_and_prompts_are_taken_where_they_are_there(mine: 
     assert [p.complete for p in asked] == ["a <new1> mug on the moon"]
 
 
+@pytest.mark.parametrize(
+    ("words", "caption", "complete"),
+    [
+        ("car", "a person carrying my car to a cart", "a person carrying my <new1> car to a cart"),
+        ("C++", "a C++-book, C", "a <new1> C++-book, C"),
+        ("(old) mug", "my (old) mug's handle", "my <new1> (old) mug's handle"),
+    ],
+)
+def test_a_caption_names_the_class_by_whole_words(mine: Path, words: str, caption: str, complete: str) -> None:
+    (mine / "red_mug" / "concept.yaml").write_text(f"class_phrase: {words}\n")
+    (mine / "red_mug" / "1.txt").write_text(caption)
+    assert [(r.base, r.complete) for r in load(mine, "red_mug").references][1] == (caption, complete)
+
+
+def test_a_class_inside_other_words_is_not_named(mine: Path) -> None:
+    (mine / "red_mug" / "concept.yaml").write_text("class_phrase: car\n")
+    (mine / "red_mug" / "1.txt").write_text("a person carrying my vehicle")
+    _refused(mine, "1.txt", "names 'car' 0 times")
+
+
 def _refused(mine: Path, *says: str) -> None:
     with pytest.raises(BenchError) as caught:
         load(mine, "red_mug")

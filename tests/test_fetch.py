@@ -197,9 +197,18 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
             unpack(tmp_path / "x.zip", tmp_path / "into")
 
 
+def test_an_archive_without_the_folder_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no file in it lies below photos/"):
+        unpack(_zip(tmp_path / "x.zip", {"photo/1.txt": b"1"}), tmp_path / "into", "photos")
+    with pytest.raises(BenchError, match=r"no file in it$"):
+        unpack(_zip(tmp_path / "x.zip", {}), tmp_path / "into")
+
+
 CAPTIONED = {
     "data/images/object/00.jpg": _jpeg("red"),
     "data/captions/object/00.txt": b"teapot\nA Teapot at sea\nart\n",
+    "data/images/human/02.jpg": _jpeg("green"),
+    "data/captions/human/02.txt": b"man\nA romantic photo of a man\nA Man, many men\n",
     "data/images/style/01.png": _jpeg("blue"),
     "data/captions/style/01.txt": b"ink\nink of a fox\n",
 }
@@ -214,12 +223,13 @@ def test_captioned_pictures_become_concepts_with_prompts_of_their_own(
     (shipped / "source.yaml").write_text(yaml.safe_dump(about))
     to = tmp_path / "toys"
     assert main(["data", "fetch", "toys", "--accept", "--to", str(to)]) == 0
-    assert names(to) == ["object_00_teapot", "style_01_ink"]
+    assert names(to) == ["human_02_man", "object_00_teapot", "style_01_ink"]
     from bench.concept_file import load
 
     teapot, style = load(to, "object_00_teapot"), load(to, "style_01_ink")
     assert (teapot.kind, style.kind) == ("subject", "style")
     assert templates(to, "object_00_teapot")["concept"] == ["A {noun} at sea", "art"]
+    assert templates(to, "human_02_man")["concept"] == ["A romantic photo of a {noun}", "A {noun}, many men"]
     assert not list(tmp_path.glob(".*"))
 
 
@@ -233,6 +243,35 @@ def test_an_archive_without_a_published_sum_is_taken_only_when_asked_for(
     assert main(args) == 2
     assert "--unchecked" in capsys.readouterr().err
     assert main([*args, "--unchecked"]) == 0
+
+
+def test_what_was_taken_unchecked_says_its_sum_and_is_checked_from_then_on(
+    tmp_path: Path, shipped: Path, served: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the sums its files had when they came."""
+    photos = {f"in/{name}/1.jpg": _jpeg(colour) for name, colour in (("bear", "green"), ("duck", "white"))}
+    path = _zip(served[0] / "data.zip", {**photos, "in/own name/ü.txt": b"words", "elsewhere.txt": b"not taken"})
+    about = yaml.safe_load((shipped / "source.yaml").read_text())
+    about["archive"] = {"url": f"{served[1]}/data.zip", "inside": "in"}
+    (shipped / "source.yaml").write_text(yaml.safe_dump(about))
+    to = tmp_path / "toys"
+    assert main(["data", "fetch", "toys", "--accept", "--unchecked", "--to", str(to)]) == 0
+    said = capsys.readouterr().out
+    assert f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {served[1]}/data.zip" in said
+    assert "sums of its 3 files" in said and "6 files in" in said
+    kept = (to / "checksums.txt").read_text(encoding="utf-8").splitlines()
+    assert kept[0] == f"{hashlib.sha256(_jpeg('green')).hexdigest()} {len(_jpeg('green'))} bear/1.jpg"
+    assert [line.split(" ", 2)[2] for line in kept] == ["bear/1.jpg", "duck/1.jpg", "own name/ü.txt"]
+    check = ["data", "check", "toys", "--at", str(to)]
+    assert main(check) == 0
+    assert "2 concepts, 4 pictures, 5 files by their sums" in capsys.readouterr().out
+    (to / "duck" / "1.jpg").write_bytes(_jpeg("black"))
+    assert main(check) == 2
+    assert str(to / "duck" / "1.jpg") in capsys.readouterr().err
+    (to / "checksums.txt").write_text("no list\n")
+    assert main(check) == 2
+    error = capsys.readouterr().err
+    assert f"{to / 'checksums.txt'}: `SHA-256 BYTES PATH`" in error and len(error.splitlines()) == 1
 
 
 def test_prompts_of_a_set_are_given_to_each_of_its_concepts(

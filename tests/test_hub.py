@@ -291,12 +291,13 @@ def _tiny(name: str, folder: Path) -> Path:
     """A random pipeline of the class that a model of conf/model is of."""
     from tests import tiny
 
-    made = {"sd15": tiny.unet_folder, "sd21": lambda f: tiny.unet_folder(f, "v_prediction"), "sdxl": tiny.sdxl_folder,
-            "sd35-medium": lambda f: tiny.flow_folder(f, t5=True), "flux-dev": tiny.flux_folder}  # fmt: skip
+    made = {"sd14": tiny.unet_folder, "sd15": tiny.unet_folder, "sd21": lambda f: tiny.unet_folder(f, "v_prediction"),
+            "sdxl": tiny.sdxl_folder, "sd35-medium": lambda f: tiny.flow_folder(f, t5=True),
+            "flux-dev": tiny.flux_folder}  # fmt: skip
     return made[name](folder)
 
 
-@pytest.mark.parametrize("name", ["sd15", "sd21", "sdxl", "sd35-medium", "flux-dev"])
+@pytest.mark.parametrize("name", ["sd14", "sd15", "sd21", "sdxl", "sd35-medium", "flux-dev"])
 def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
     root: Path, cache: Path, tmp_path: Path, name: str
 ) -> None:
@@ -306,7 +307,7 @@ def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
 
     published = _published(root)
     assert name in published
-    assert len(published) == 5  # none is left out of this test
+    assert len(published) == 6  # none is left out of this test
     asked = ["+method=none", f"model={name}"]
     with pytest.raises(BenchError) as caught:
         make(*compose(asked))

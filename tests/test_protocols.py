@@ -63,6 +63,22 @@ def test_it_cites_its_source_and_marks_what_was_chosen(root: Path, protocol: str
         assert "not stated" in comments or "not found" in comments
 
 
+def test_dreambooth_says_how_dinos_pictures_are_resized(root: Path) -> None:
+    notes = (root / "conf" / "protocol" / "dreambooth.yaml").read_text(encoding="utf-8").replace("\n#   ", " ")
+    (said,) = (line for line in notes.splitlines() if line.startswith("# DINO's pictures:"))
+    numbers = ("256", ".884", ".903")
+    footguns = (root / "docs" / "footguns.md").read_text(encoding="utf-8")
+    assert all(n in said and n in footguns for n in numbers)
+    assert all(s in said for s in ("not stated", "moves the score", "chosen: the whole picture at 224 × 224"))
+
+
+def test_what_is_on_stable_diffusion_14_names_that_model(root: Path) -> None:
+    assert "stable-diffusion-v1-4@" in _composed("spm", "model=sd14")["model"]["path"]
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in (root / "conf" / "protocol").glob("*.yaml")}
+    assert {name for name, text in texts.items() if "SD1.4" in text} == {"spm", "dpg"}
+    assert all("model=sd14" in text for text in texts.values() if "SD1.4" in text)
+
+
 def test_dreambooth_is_3000_pictures_and_dpg_6000(root: Path) -> None:
     folder, photos = root / "datasets" / "dreambooth", root / "tests" / "photos"
     for protocol, pictures in (("dreambooth", 100), ("dpg", 200)):
