@@ -78,9 +78,10 @@ def need(plan: Plan, training: Training, past: Past) -> Need:
     step = size * pictures * (kept / LAYER + largest if memory["gradient_checkpointing"] else kept)
     tiled = 512**2 if memory["vae_tiling"] else math.inf
     picture = size * (2 * largest + PIXEL * min((side * scale(folder)) ** 2, tiled))
-    parts, towers = _parts(folder, inner, size, memory)
+    parts, towers, autoencoder = _parts(folder, inner, size, memory)
     stay = towers if may_train_words(training) else 0
-    return Need(float(parts + stay), TRAINED * trains, step if trains else 0.0, max(picture, towers - stay))
+    drawing = max(picture + autoencoder, towers - stay)
+    return Need(float(parts + stay), TRAINED * trains, step if trains else 0.0, drawing)
 
 
 def denoiser(folder: Path) -> Path:
@@ -88,15 +89,14 @@ def denoiser(folder: Path) -> Path:
     return next(folder / n for n in DENOISERS if (folder / n).is_dir())
 
 
-def _parts(folder: Path, inner: Path, size: int, memory: dict[str, bool]) -> tuple[int, int]:
-    """Returns the bytes of the parts that are on the device at all times, and of the text encoders that visit it."""
+def _parts(folder: Path, inner: Path, size: int, memory: dict[str, bool]) -> tuple[int, int, int]:
+    """Returns the bytes of what is on the device at all times, and of text encoders and autoencoder that visit it."""
     rest = {p.name: size * count(p) for p in folder.iterdir() if p.is_dir() and p != inner and any(p.glob("*.safe*"))}
     rest = {n: v for n, v in rest.items() if n not in UNREAD}
     towers = [n for n in rest if n.startswith("text_encoder")]
     away = list(rest) if memory["offload"] else towers if memory["drop_text_encoders"] else []
-    autoencoder = rest.get("vae", 0) if memory["offload"] else 0
-    still = size * count(inner) + sum(v for n, v in rest.items() if n not in away) + autoencoder
-    return still, sum(rest[n] for n in towers if n in away)
+    still = size * count(inner) + sum(v for n, v in rest.items() if n not in away)
+    return still, sum(rest[n] for n in towers if n in away), rest["vae"] if "vae" in away else 0
 
 
 def may_train_words(training: Training) -> bool:

@@ -56,7 +56,9 @@ def test_pictures_are_the_same_with_a_batch_that_was_halved(tmp_path: Path) -> N
 
 
 def test_without_memory_for_one_picture_the_settings_are_named_and_what_was_made_stays(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"some: .*one picture at a time.*model\.memory\.offload.*model\.dtype") as said:
+    with pytest.raises(
+        BenchError, match=r"some: .*one picture at a time.*model\.memory\.offload.*model\.dtype"
+    ) as said:
         _drawn(0, tmp_path)
     assert "\n" not in str(said.value)
     _, asked = _drawn(8, tmp_path)
@@ -90,3 +92,27 @@ def test_a_training_without_memory_names_its_settings_in_one_line() -> None:
     assert "\n" not in str(said.value)
     with pytest.raises(ValueError, match="other"), named_shortage("a", "b"):
         raise ValueError("other")
+
+
+def test_a_judge_that_runs_out_of_memory_goes_on_with_fewer_pictures(tmp_path: Path) -> None:
+    from bench.features import FeatureCache, Pixels
+
+    class Narrow(Pixels):
+        most, asked = 5, list[int]()
+
+        def images(self, images: Any) -> Any:
+            self.asked.append(len(images))
+            if len(images) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has …")
+            return super().images(images)
+
+    files = [tmp_path / f"{i}.png" for i in range(12)]
+    for i, path in enumerate(files):
+        Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8)).save(path)
+    plain = FeatureCache(tmp_path / "a.sqlite").images(Pixels("p", ""), files)
+    judge = Narrow("p", "")
+    np.testing.assert_array_equal(FeatureCache(tmp_path / "b.sqlite").images(judge, files), plain)
+    assert judge.asked == [12, 6, 3, 3, 3, 3]
+    judge.most = 0
+    with pytest.raises(BenchError, match=r"judge p: out of memory .*model\.device=cpu would take less"):
+        FeatureCache(tmp_path / "c.sqlite").images(judge, files)

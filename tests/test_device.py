@@ -163,6 +163,24 @@ def test_parts_that_are_not_in_use_lie_on_the_cpu(key: str, memory: str, root: P
         assert tower.device.type == "cpu"
 
 
+def test_a_layerwise_word_trains_without_the_text_towers(root: Path, tmp_path: Path) -> None:
+    """What they say of it is the same at every step; eleven gigabytes need not travel for it each time."""
+    with elsewhere():
+        network = _network("flow", root, Placement(str(DEVICE), drop_text_encoders=True))
+        visits: list[bool] = []
+        at_work = network.prompts.at_work
+        network.prompts.at_work = lambda stay: visits.append(stay) or at_work(stay)
+        bench = bench_of(network, concept(DATASET, "whole_cat"), tmp_path)
+        token = bench.token("word", init="cat", layerwise=True)
+        begun = len(visits)
+        for step in range(20):
+            bench.denoising(bench.batch("s", step, 1), ["word"]).backward()
+        assert token.layers is not None
+        assert token.layers.grad is not None
+        assert len(visits) - begun <= len(bench.concept.references)  # once a caption
+        assert network.pipe.text_encoder.device.type == "cpu"
+
+
 def _drawn(network: Backbone, prompt: str = "a cat") -> np.ndarray[Any, Any]:
     (image,) = network.sample([prompt], [0], 2, 3.0)
     return np.asarray(image, np.int64)

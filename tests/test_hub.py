@@ -344,3 +344,81 @@ def test_a_resolution_of_ones_own_is_in_the_keys(root: Path, cache: Path, tmp_pa
     asked = ["+method=dreambooth_lora", "model=sdxl"]
     own, small = make(*compose(asked)).keys, make(*compose([*asked, "model.resolution=32"])).keys
     assert [k for k in own if own[k] == small[k]] == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("unet/*.safetensors", "unet/diffusion_pytorch_model.safetensors"),
+        ("text_encoder_2/*.safetensors", "text_encoder_2/model.safetensors"),
+        ("tokenizer_2/*", "tokenizer_2/tokenizer.json"),
+        ("vae/config.json", "vae/config.json"),
+    ],
+)
+def test_a_download_that_was_cut_off_names_what_is_missing(
+    root: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str, named: str
+) -> None:
+    from bench.__main__ import main
+
+    snapshot = place(cache, _published(root)["sdxl"]["path"], _tiny("sdxl", tmp_path / "tiny"))
+    for path in snapshot.glob(lost):
+        path.unlink()
+    assert main(["+method=none", "model=sdxl", f"root={tmp_path}"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert f"{named} is missing; it goes into {snapshot}" in said
+    assert "\n" not in said
+
+
+def test_a_missing_shard_and_weights_of_another_precision_alone_are_named(tmp_path: Path) -> None:
+    from bench.whole import check_parts
+    from tests import tiny
+
+    folder = tiny.unet_folder(tmp_path / "m")
+    check_parts(folder, "model.path=m")
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    index = {"weight_map": {"a": weights.name, "b": "more-00002-of-00002.safetensors"}}
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(BenchError, match=r"model\.path=m: unet/more-00002-of-00002\.safetensors is missing"):
+        check_parts(folder, "model.path=m")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").unlink()
+    weights.rename(weights.with_suffix(".fp16.safetensors"))
+    with pytest.raises(BenchError, match=r"unet/diffusion_pytorch_model\.safetensors is missing"):
+        check_parts(folder, "model.path=m")
+
+
+def test_a_plan_of_photos_and_the_hubs_judges_is_estimated(
+    root: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.__main__ import main
+    from bench.compose import compose
+
+    model = _tiny("sd15", tmp_path / "tiny")
+    asked = ["+method=dreambooth_lora", "dataset=dreambooth", f"dataset.pictures={root / 'tests' / 'photos'}",
+             "concept=dog3", "protocol.metrics=[metrics.dino.dino]", "model=sd15", f"model.path={model}"]  # fmt: skip
+    spec = compose(asked)[0]["dataset"]["encoders"]["dino"]
+    place(cache, spec["path"], paths.weights() / "dino-judge")
+    assert main(["plan", *asked, f"root={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert "memory  about" in said
+    assert "dreambooth_lora on sd15 in" in said
+
+
+def test_what_else_a_download_brings_is_no_part_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Single-file checkpoints and other precisions change no key, and a file is read once in a process."""
+    from bench.backbone.files import fingerprint
+    from tests import tiny
+
+    folder = tiny.unet_folder(tmp_path / "m")
+    own = fingerprint(folder)
+    shutil.copy2(next((folder / "unet").glob("*.safetensors")), folder / "v1-5-pruned.safetensors")
+    shutil.copy2(folder / "v1-5-pruned.safetensors", folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    assert fingerprint(folder) == own
+    opened: list[Path] = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: opened.append(self) or real(self, *a, **k))
+    assert fingerprint(folder) == own
+    assert opened == [folder / "model_index.json"] or opened == []
+    monkeypatch.undo()
+    config = folder / "vae" / "config.json"
+    config.write_text(config.read_text() + " ")
+    assert fingerprint(folder) != own

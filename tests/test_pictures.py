@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.pictures import read_picture
+from bench.pictures import as_trained, read_picture
 
 
 def _save(tmp_path: Path, image: Image.Image, name: str = "x.png", **options: object) -> Path:
@@ -67,3 +69,42 @@ def test_what_is_no_still_picture_is_refused(tmp_path: Path) -> None:
     _refused(tmp_path / "cut.png", "not a readable picture")
     nan = np.full((16, 16), np.nan, np.float32)
     _refused(_save(tmp_path, Image.fromarray(nan), "nan.tif"), "not a number")
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "seen"),
+    [
+        (32, None, (32, 32)),  # of a ViT, as older files have it: a square
+        ({"height": 32, "width": 32}, None, (32, 32)),
+        (32, {"height": 24, "width": 24}, (24, 24)),  # of a CLIP: the shortest edge, and a crop
+        ({"shortest_edge": 32}, None, (32, 42)),
+    ],
+)
+def test_a_judge_sees_a_wide_picture_as_its_processor_has_it(
+    tmp_path: Path, size: Any, crop: Any, seen: tuple[int, int]
+) -> None:
+    config = {"size": size, "crop_size": crop, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    wide = Image.new("RGB", (40, 30), "red")
+    assert as_trained([wide], tmp_path).shape == (1, 3, *seen)
+
+
+def test_what_trains_is_what_is_judged(tmp_path: Path, dataset: Path) -> None:
+    """A transparent cut-out and a 16-bit picture train as the judges see them, not as Pillow turns them over."""
+    import tiny
+
+    network = tiny.load_unet(tiny.unet_folder(tmp_path / "model"))
+    cat = tiny.concept(dataset, "whole_cat")
+    cut = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    cut.paste((200, 60, 20, 255), (16, 16, 48, 48))
+    deep = Image.fromarray((np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16))
+    for picture in (cut, deep):
+        found = []
+        for name, image in (("as it is", picture), ("as judged", read_picture(_save(tmp_path, picture)))):
+            folder = tmp_path / name
+            folder.mkdir(exist_ok=True)
+            image.save(folder / "x.png")
+            only = [cat.references[0].model_copy(update={"image": "x.png"})]
+            own = cat.model_copy(update={"folder": folder, "references": only})
+            found.append(tiny.bench_of(network, own, tmp_path).latents)
+        assert np.array_equal(found[0].numpy(), found[1].numpy())

@@ -13,7 +13,7 @@ import torch
 from tiny import MODEL, bench_of, concept, flow_folder, flux_folder, sdxl_folder, unet_folder
 
 from bench import backbone, paths
-from bench.backbone import flux
+from bench.backbone import flux, sd3
 from bench.backbone.base import Backbone
 from bench.backbone.place import Placement
 from bench.workbench import Batch, Group, Workbench
@@ -145,6 +145,21 @@ def test_compiled_pictures_are_the_same_with_adapters_switched(
     _gradients(network, tmp_path / "g")
     assert not calls  # training is not compiled
     torch.compiler.reset()
+
+
+def test_parts_load_as_they_are_stored_and_nothing_is_lost(tmp_path: Path) -> None:
+    """A part's own precision is not the others'; a float32 autoencoder beside a half network stays whole."""
+    folder = flow_folder(tmp_path / "flow", t5=True)
+    pipe = diffusers.StableDiffusion3Pipeline.from_pretrained(folder, local_files_only=True)
+    pipe.transformer.to(torch.bfloat16)
+    pipe.text_encoder_3.to(torch.float16)
+    pipe.save_pretrained(tmp_path / "mixed")
+    network = sd3.load(tmp_path / "mixed", 20, None, 0)
+    stored = {"transformer": torch.bfloat16, "vae": torch.float32, "text_encoder_3": torch.float16}
+    assert {n: getattr(network.pipe, n).dtype for n in stored} == stored
+    for name in ("transformer", "vae", "text_encoder_3"):
+        for key, value in getattr(network.pipe, name).state_dict().items():
+            assert torch.equal(value.float(), getattr(pipe, name).state_dict()[key].float()), (name, key)
 
 
 def test_a_flux_stored_in_half_precision_is_not_blown_up_first(tmp_path: Path) -> None:

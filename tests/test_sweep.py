@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,27 @@ def test_a_sweep_loads_model_and_judges_once(model: Path, tmp_path: Path, monkey
     config, _ = compose(["+method=none"])
     assert loads.count("load") == 1
     assert loads.count("build") == len(config["dataset"]["encoders"])
+
+
+def test_the_model_before_makes_room_first(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models of real size do not fit on one GPU."""
+    from bench import backbone, resident
+    from bench.plan import make
+
+    original, last, alive = backbone.load, [lambda: None], list[bool]()
+
+    def watched(*args: Any) -> Any:
+        alive.append(last[0]() is not None)
+        loaded = original(*args)
+        last[0] = weakref.ref(loaded)
+        return loaded
+
+    monkeypatch.setattr(backbone, "load", watched)
+    resident.forget()
+    for resolution in (32, 64):
+        resident.backbone_of(make(*compose(["+method=none", *run_args(model)[:-1], f"model.resolution={resolution}"])))
+    assert alive == [False, False]
+    resident.forget()
 
 
 def test_a_sweep_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
