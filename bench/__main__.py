@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from bench.errors import BenchError, near
@@ -19,12 +20,12 @@ python -m bench new-method NAME                write a method's template: file, 
 python -m bench check METHOD                   hold a method against the contract, in a minute
 python -m bench submit RUN                     pack a finished run with its evidence into one file
 python -m bench rerun ROW.json                 run a row again and hold both against each other
-python -m bench plan +method=NAME ... [-m]      what a run or a sweep would make and take
+python -m bench plan +method=NAME ... [-m]     what a run or a sweep would make and take
 python -m bench reproduce METHOD [--quick]     a paper's claims here: reported beside measured
 python -m bench report RUN                     render a finished run's page again
 python -m bench compare A B                    two runs or methods: differences, and pictures side by side
-python -m bench leaderboard [RUNS ...]         put runs on the boards and render their tables
-python -m bench validate ROWS ...              check rows before they are put on a board
+python -m bench leaderboard [RUNS ...]         put runs and submissions on the boards of --out (leaderboards/)
+python -m bench validate ROWS ...              check rows and submissions before they are put on a board
 python -m bench power BOARD                    concepts and seeds that a difference needs
 python -m bench track RUNS [tracker=NAME]      log finished runs with a tracker; --sync sends them
 python -m bench data write|fetch|check         write the embedded dataset; get and check others
@@ -70,10 +71,15 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("bench").setLevel(logging.INFO)
     try:
-        return _dispatch(args)
+        code = _dispatch(args)
+        sys.stdout.flush()
+        return code
     except BenchError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except BrokenPipeError:  # as of `| head`, which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command continues from here\n")
         return 130

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+from bench.arguments import Arguments
 from bench.errors import BenchError
 
 
 def new_method(args: list[str]) -> int:
     """Writes a commented template of a method, its configuration and its test, which run at once."""
-    parser = argparse.ArgumentParser("python -m bench new-method", description=new_method.__doc__)
+    parser = Arguments("python -m bench new-method", description=new_method.__doc__)
     parser.add_argument("name", metavar="NAME", help="of the method and its module: my_method")
     parser.add_argument("--kind", default="iterative", help="iterative, closed-form or inference")
     parser.add_argument(
@@ -30,7 +30,7 @@ def new_method(args: list[str]) -> int:
 
 def check(args: list[str]) -> int:
     """Holds a method against the contract on small random-weight pipelines; exit code 1 where it breaks it."""
-    parser = argparse.ArgumentParser("python -m bench check", description=check.__doc__)
+    parser = Arguments("python -m bench check", description=check.__doc__)
     parser.add_argument("method", metavar="METHOD", help="a name, or their_package.TheirMethod")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="method.FIELD=VALUE")
     parser.add_argument("--config-dir", type=Path, help="folder with method/NAME.yaml and its Python files")
@@ -51,7 +51,7 @@ def check(args: list[str]) -> int:
 
 def submit(args: list[str]) -> int:
     """Packs a finished run's row with its evidence into one file."""
-    parser = argparse.ArgumentParser("python -m bench submit", description=submit.__doc__)
+    parser = Arguments("python -m bench submit", description=submit.__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, runs/METHOD/CONCEPT-…")
     parser.add_argument("--out", type=Path, help="the file; METHOD-CONCEPT-seedN-PROTOCOL.zip if left out")
     options = parser.parse_args(args)

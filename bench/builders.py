@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from bench.arguments import Arguments
 from bench.errors import BenchError
 
 
@@ -12,7 +12,7 @@ def pretrain(args: list[str]) -> int:
     """Makes the embedded world's models again."""
     judges = ["sight", "clip-judge", "dino-judge", "blip2-judge", "blip1-judge"]
     names = ["vae", "text", "oracle", "flow", "flow-further", "unet", "unet-b", *judges, "cards"]
-    parser = argparse.ArgumentParser("python -m bench pretrain", description=pretrain.__doc__)
+    parser = Arguments("python -m bench pretrain", description=pretrain.__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all of them")
     parser.add_argument("--work", type=Path, default=Path("outputs/pretrain"), help="folder of checkpoints and logs")
     options = parser.parse_args(args)
@@ -28,7 +28,7 @@ def pretrain(args: list[str]) -> int:
 
 def oracle(args: list[str]) -> int:
     """Draws 500 held-out captions with a model and reads them with the oracle."""
-    parser = argparse.ArgumentParser("python -m bench oracle", description=oracle.__doc__)
+    parser = Arguments("python -m bench oracle", description=oracle.__doc__)
     parser.add_argument("model", nargs="?", default="sticker-flow", help="a model of conf/model")
     parser.add_argument("--captions", type=int, default=500)
     parser.add_argument("--usual", action="store_true", help="captions as training drew them, not held-out ones")
@@ -42,7 +42,7 @@ def oracle(args: list[str]) -> int:
 
 def judges(args: list[str]) -> int:
     """Measures the judges on renderings none of them was trained on."""
-    argparse.ArgumentParser("python -m bench judges", description=judges.__doc__).parse_args(args)
+    Arguments("python -m bench judges", description=judges.__doc__).parse_args(args)
     from bench.stickers.judges import check_judges
 
     check_judges()
@@ -51,7 +51,7 @@ def judges(args: list[str]) -> int:
 
 def validate_metrics(args: list[str]) -> int:
     """Checks every metric, and judges broken on purpose, where the truth is known."""
-    parser = argparse.ArgumentParser("python -m bench validate-metrics", description=validate_metrics.__doc__)
+    parser = Arguments("python -m bench validate-metrics", description=validate_metrics.__doc__)
     parser.add_argument("--out", type=Path, default=Path("leaderboards/validity"), help="folder of the page")
     parser.add_argument("--scenes", type=int, default=192, help="scenes a group of metrics")
     parser.add_argument(

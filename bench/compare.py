@@ -9,9 +9,11 @@ import numpy as np
 
 from bench.compare_sides import Side, pictures, value_names
 from bench.errors import BenchError
+from bench.resample import intervals, means
 from bench.row import Row, Value
 from bench.stats import interval
 
+Pairs = Sequence[tuple[str, float, float]]
 Paired = dict[str, list[tuple[str, float, float]]]  # value name → (cluster, first, second) of every pair
 
 
@@ -62,21 +64,50 @@ def differences(first: Side, second: Side) -> tuple[list[Difference], str]:
     """
     by_picture = bool(first.run and second.run) and first.rows[0].concept == second.rows[0].concept
     common = _rows(first, second)
+    if len(first.rows) == len(second.rows) == 1 and common:
+        _comparable(*common[0])
     if not common:
         raise BenchError(f"{first.name} and {second.name} have no dataset, model, protocol, concept and seed in common")
     paired, unit = _by_row(common), "concept, then training seed"
     if by_picture:
         paired, unit = paired | _by_picture(first, second), "prompt, then seed"
     known = {name: v for own, _ in common for name, v in own.measured.items()}
-    found = [_difference(name, known[name], pairs) for name, pairs in paired.items() if name in known]
+    differ = _by_pictures if by_picture else _by_concepts
+    found = [differ(name, known[name], pairs) for name, pairs in paired.items() if name in known]
     return sorted(found, key=lambda d: d.strength, reverse=True), unit
 
 
-def _difference(name: str, of: Value, pairs: Sequence[tuple[str, float, float]]) -> Difference:
+def _comparable(a: Row, b: Row) -> None:
+    """Refuses two runs whose pictures were asked for otherwise.
+
+    Raises:
+        BenchError: they are of two models or protocols.
+    """
+    for what in ("model", "protocol"):
+        one, other = getattr(a, what), getattr(b, what)
+        if one != other:
+            raise BenchError(f"{a.method} is of {what} {one} and {b.method} of {other}: two of one would be right")
+
+
+def _by_pictures(name: str, of: Value, pairs: Pairs) -> Difference:
+    """Returns the difference of two runs: prompts are resampled, then seeds within them."""
     clusters = np.array([cluster for cluster, _, _ in pairs])
     first, second = (np.array([p[i] for p in pairs]) for i in (1, 2))
     bounds = interval(first - second, clusters)[1:] if len(pairs) > 1 else None
     return Difference(name, of, float(first.mean()), float(second.mean()), len(pairs), len(set(clusters)), bounds)
+
+
+def _by_concepts(name: str, of: Value, pairs: Pairs) -> Difference:
+    """Returns the difference of two methods as a board has it: concepts are resampled, then seeds, widened for few."""
+    clusters = sorted({cluster for cluster, _, _ in pairs})
+    own = [[(a, b) for cluster, a, b in pairs if cluster == c] for c in clusters]
+    values = np.full((2, len(own), max(map(len, own))), np.nan)
+    for k, found in enumerate(own):
+        values[:, k, : len(found)] = np.array(found).T
+    first, second = means(values)
+    _, low, high = intervals(values[:1] - values[1:])
+    bounds = (float(low[0]), float(high[0])) if np.isfinite(low[0]) else None
+    return Difference(name, of, float(first), float(second), len(pairs), len(clusters), bounds)
 
 
 def _rows(first: Side, second: Side) -> list[tuple[Row, Row]]:

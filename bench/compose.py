@@ -69,6 +69,8 @@ def _no_field(config: str, overrides: list[str], said: str) -> str:
     rest = [o for o in overrides if not found or o.partition("=")[0] != found[1]]
     if not found or len(rest) == len(overrides):
         return ""
+    if found[1] == "method":
+        return "method: a run names its method as +method=NAME"
     parent, _, field = found[1].rpartition(".")
     composed: Any = _composed(config, rest)[0]
     for step in filter(None, parent.split(".")):
@@ -150,6 +152,7 @@ def run_command(args: list[str]) -> int:
     """Runs one composition, or every one of a sweep. Returns the exit code."""
     from bench.follow import following
     from bench.launch import launcher
+    from bench.meaning import caution
     from bench.run import run
     from bench.show import show
     from bench.sweep import plans, sweep
@@ -159,6 +162,8 @@ def run_command(args: list[str]) -> int:
     tracking, rest = tracker_options(rest)
     chosen, to = launcher(options), tracker(tracking)
     planned = plans(expand(rest))  # all are checked before the first starts
+    for said in dict.fromkeys(filter(None, (caution(p.config) for p in planned))):
+        log.warning("%s", said)
     if len(planned) > 1 or chosen.name != "basic":
         return sweep(planned, chosen, to)
     with following(to, planned) as follower:

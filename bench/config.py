@@ -126,7 +126,10 @@ def by_hand(words: Iterable[str]) -> list[str]:
 def first_error(error: ValidationError) -> str:
     """Returns a validation's first complaint as `field=value: what would be right`."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}={first['input']!r}: {first['msg']}"
+    steps = [str(s) for s in first["loc"] if not str(s).startswith("literal[")]  # of several types a field may be of
+    others = [e for e in error.errors()[1:] if e["loc"][:1] == first["loc"][:1]]
+    more = "".join(f", or {e['msg'][0].lower()}{e['msg'][1:]}" for e in others if e["input"] == first["input"])
+    return f"{'.'.join(steps)}={first['input']!r}: {first['msg']}{more}"
 
 
 def check(config: dict[str, Any]) -> dict[str, Any]:

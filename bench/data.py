@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from bench import dataset, paths
+from bench.arguments import Arguments
 from bench.errors import BenchError
 
 
 def verb(args: list[str], description: str | None) -> int:
     """Does what the arguments say. Returns the exit code."""
-    parser = argparse.ArgumentParser("python -m bench data", description=description)
+    parser = Arguments("python -m bench data", description=description)
     what = parser.add_subparsers(dest="what", metavar="write|fetch|check")
     what.add_parser("write", help="write the concepts of the embedded dataset again (also without a word)")
     get = what.add_parser("fetch", help="get a dataset's files from where its authors keep them")

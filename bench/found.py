@@ -83,6 +83,11 @@ def add_folder(folder: Path) -> None:
     sys.path.append(str(folder.absolute()))
 
 
+def home(name: str) -> Path:
+    """Returns the folder whose `method/NAME.yaml` a method is: one of `--config-dir`, else the harness's own."""
+    return next((f for f in FOLDERS if (f / "method" / f"{name}.yaml").is_file()), paths.shipped("conf"))
+
+
 def _register(name: str) -> None:
     """Makes a method from elsewhere known to Hydra."""
     from hydra.core.config_store import ConfigStore
@@ -92,10 +97,11 @@ def _register(name: str) -> None:
             log.warning("+method=%s is the harness's own; the package's goes by its dotted name", name)
         return
     said = config_of(name)
+    if said is None and "," in name:
+        raise BenchError(f"+method={name}: several make a sweep; -m before it runs one after the other")
     if said is None:
-        raise BenchError(
-            f"+method={name}: no such method{near(name, names())}; one of {', '.join(names())} would be right"
-        )
+        there = f"one of {', '.join(names())} would be right, or {OPTION} FOLDER for methods of your own"
+        raise BenchError(f"+method={name}: no such method{near(name, names())}; {there}")
     if "." in name and (own := name.rpartition(".")[2]) in names():
         raise BenchError(f"+method={name}: there is a method called {own}; a class of another name would be right")
     if not any((f / "method" / f"{name}.yaml").is_file() for f in FOLDERS):  # those Hydra finds by itself

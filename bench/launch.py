@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from bench.errors import BenchError
 from bench.optional import Choice, chosen
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ class Slurm(Launcher):
 
         from bench.job import lost
 
+        if self.cluster == "slurm" and shutil.which("sbatch") is None:
+            raise BenchError("launcher=slurm: no sbatch on this machine; launcher.cluster=local runs its jobs here")
         executor = submitit.AutoExecutor(folder=Path(self.logs).absolute(), cluster=self.cluster)
         executor.update_parameters(name="bench", **self.parameters)
         shares = [list(jobs[i :: self.jobs]) for i in range(min(self.jobs, len(jobs)))]

@@ -22,6 +22,7 @@ from bench.row import Row
 from bench.store import write_text
 from bench.submission import SUFFIX, checked
 
+ROWS = "rows"  # a board's folder of them
 log = logging.getLogger("bench")
 
 
@@ -35,7 +36,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
         BenchError: a submission is not what it should be.
     """
     found: dict[tuple[Any, ...], tuple[Path, Row]] = {}
-    for path in sorted(p for g in given for p in _files(g)):
+    for path in sorted(p for g in given for p in files(g)):
         row = _submitted(path) if path.suffix == SUFFIX else _made(path)
         if row is None:
             continue
@@ -51,8 +52,12 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
     return dict(found.values())
 
 
-def _files(given: Path) -> list[Path]:
-    return [given] if given.suffix == SUFFIX else [*given.rglob("row.json"), *given.rglob(f"*{SUFFIX}")]
+def files(given: Path) -> list[Path]:
+    """Returns the runs, submissions and rows of boards in a folder, or the one submission."""
+    if given.suffix == SUFFIX:
+        return [given]
+    board = [p for p in given.rglob("*.json") if p.parent.name == ROWS]
+    return [*given.rglob("row.json"), *given.rglob(f"*{SUFFIX}"), *board]
 
 
 def _made(path: Path) -> Row | None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from bench.row import Row
 
 MEANINGLESS = "meaningless"  # a field of a row's provenance
 RANDOM = "the model's weights are random, so its scores mean nothing"
+PHOTOS = (
+    "the small models were trained on stickers and have seen no photograph: what is drawn of one, and its scores, say "
+    "that the path works, not how good a method is"
+)
 YES = ("true", "yes", "on", "1")
 
 
@@ -15,6 +21,12 @@ def meaningless(row: Row) -> str:
     """Says why a row's scores mean nothing, or nothing; its command says so too, where the field was taken away."""
     said = str(row.provenance.get(MEANINGLESS) or "")
     return said or (RANDOM if _asked_for(str(row.provenance.get("command", ""))) else "")
+
+
+def caution(config: Mapping[str, Any]) -> str:
+    """Says what a reader of a run's scores should know first, or nothing."""
+    ours, theirs = (str(config[group]["path"]).startswith("embedded:") for group in ("model", "dataset"))
+    return PHOTOS if ours and not theirs else ""
 
 
 def _asked_for(command: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.meaning import MEANINGLESS, RANDOM
+from bench.meaning import MEANINGLESS, RANDOM, caution
 from bench.metric import load_metrics
 from bench.plan import Plan
 from bench.provenance import provenance
@@ -72,6 +72,7 @@ def row_of(plan: Plan, status: Status, **fields: Any) -> Row:
         provenance=provenance(c["model"])
         | made
         | c.get("_made", {})
+        | ({"caution": said} if (said := caution(c)) else {})
         | ({MEANINGLESS: RANDOM} if c["model"]["random"] else {}),
         **fields,
     )

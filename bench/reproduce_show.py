@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.claims import Verdict, judge
 from bench.claims_page import boards
+from bench.papers import Cell
 from bench.reported import reported
 from bench.reproduce import Study
 from bench.row import Row
@@ -85,9 +86,23 @@ def _figures(study: Study, rows: Sequence[Row]) -> None:
     )
     if table.row_count:
         console.print(table)
+    if not table.row_count:
+        sys.stdout.write("".join(_printed(study)))
     without = dict.fromkeys(f.metric for f in found if not f.name)
     if without:
         sys.stdout.write(f"No value of these names here: {', '.join(without)} (leaderboards/papers has the figures)\n")
+
+
+def _printed(study: Study) -> Iterator[str]:
+    """Yields the tables that the claims are from as the paper prints them, where no value here goes by their names."""
+    claimed = {(c.where.partition(",")[0], c.where.partition(", ")[2].split(" ")[0]) for c in study.claims}
+    for t in study.paper.tables if study.paper else ():
+        number, _, metric = t.where.partition(",")
+        if (number.partition(" (")[0], metric.strip().split(" ")[0]) in claimed:
+            yield f"  {t.where} ({t.model}): {', '.join(c.metric for c in t.columns)}\n"
+            for label, cells in t.values.items():
+                figures = ("—" if c is None else f"{c.value if isinstance(c, Cell) else c:g}" for c in cells)
+                yield f"    {label}: {', '.join(figures)}\n"
 
 
 def _elsewhere(study: Study) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.arguments import Arguments
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def report(args: list[str]) -> int:
     """Renders the page of a finished run again, from what the store holds."""
-    parser = argparse.ArgumentParser("python -m bench report", description=report.__doc__)
+    parser = Arguments("python -m bench report", description=report.__doc__)
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page; the run's report.html if left out")
     options = parser.parse_args(args)
@@ -28,7 +28,7 @@ def report(args: list[str]) -> int:
 
 def compare(args: list[str]) -> int:
     """Compares two runs or methods, value by value over what both answered, and shows their pictures side by side."""
-    parser = argparse.ArgumentParser("python -m bench compare", description=compare.__doc__)
+    parser = Arguments("python -m bench compare", description=compare.__doc__)
     parser.add_argument("first", metavar="A", help="a run's folder or row.json, a folder of runs, or a method's name")
     parser.add_argument("second", metavar="B", help="likewise")
     parser.add_argument("--board", type=Path, help="the folder of a board that A and B are methods of")
@@ -50,7 +50,7 @@ def compare(args: list[str]) -> int:
 
 def plan(args: list[str]) -> int:
     """Says what a run or a sweep would make and take, before anything starts; overrides are those of the run."""
-    parser = argparse.ArgumentParser("python -m bench plan", description=plan.__doc__)
+    parser = Arguments("python -m bench plan", description=plan.__doc__)
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
     parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="+method=NAME, and what a run takes")
     options = parser.parse_args(args)
@@ -67,7 +67,7 @@ def reproduce(args: list[str]) -> int:
     """Runs what a paper claims of a method as far as the embedded track goes, and sets reported beside measured."""
     from bench.reproduce import CONCEPTS, QUICK
 
-    parser = argparse.ArgumentParser("python -m bench reproduce", description=reproduce.__doc__)
+    parser = Arguments("python -m bench reproduce", description=reproduce.__doc__)
     parser.add_argument("method", metavar="METHOD", help="of conf/method, with claims in leaderboards/claims")
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK} concept in place of {CONCEPTS}: no verdict, a look"

@@ -62,8 +62,10 @@ def place(steps: tuple[int | str, ...]) -> str:
 
 
 def _text(path: Path) -> str:
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink():
         raise BenchError(f"{path}: a plain file would be right")
+    if not path.is_file():
+        raise BenchError(f"{path}: no plain file; a run's folder, or its row.json, would be right")
     size = path.stat().st_size
     if size > LARGEST:
         raise BenchError(f"{path}: {size} bytes; a row has at most {LARGEST}")

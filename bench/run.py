@@ -41,7 +41,10 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     there = _finished(plan)
     if there is not None:
         return there, True
-    store = Store(Path(plan.config["root"])) if go_on else Told(plan)  # a sweep has a line a run
+    if go_on:  # a sweep has a line a run
+        about = plan.config
+        log.info("%s on %s, %s, seed %d", plan.method, plan.concept.name, about["model"]["name"], about["seed"])
+    store = Store(Path(plan.config["root"])) if go_on else Told(plan)
     backbone = functools.cache(lambda: resident.backbone_of(plan))
     probes: list[Probe] = []
     try:

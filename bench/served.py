@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import paths
 from bench.errors import BenchError, NotServed
 from bench.names import source_file
 from bench.plan import Plan, make
@@ -63,7 +64,9 @@ def check(plan: Plan) -> None:
             )
         if said.families is not None and model["family"] not in said.families:
             made = ", ".join(said.families)
-            raise NotServed(f"method {name} is made for {made} models, and {model['name']} is {model['family']}")
+            own = " or ".join(paths.shipped_models(said.families))
+            here = f"; model={own} would be right" if own else ""
+            raise NotServed(f"method {name} is made for {made} models, and {model['name']} is {model['family']}{here}")
         composite = plan.concept.kind in ("multi", "subject_style")
         for concept in [training.concept, *([plan.concept] if composite else [])]:
             if said.tasks is not None and concept.kind not in said.tasks:

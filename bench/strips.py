@@ -33,6 +33,8 @@ def keep(path: Path, row: Row, board: Path) -> bool:
     Returns:
         Whether the run's pictures are there.
     """
+    if path.parent.name == "rows":  # of another board, which has the strip itself
+        return _copied(path.parents[1] / "pictures" / name(row), board / "pictures")
     pictures = Store(path.absolute().parents[2]).path("generate", row.fingerprints.get("generate", ""))
     found = [p for p in (pictures / f"{prompt}-0.png" for prompt in SHOWN) if p.is_file()]
     if not found or not re.match(NAME, name(row)):
@@ -46,6 +48,13 @@ def keep(path: Path, row: Row, board: Path) -> bool:
     (board / "pictures").mkdir(parents=True, exist_ok=True)
     strip.save(board / "pictures" / name(row), "WEBP", quality=75, method=6)
     return True
+
+
+def _copied(strip: Path, to: Path) -> bool:
+    if strip.is_file() and strip.parent.absolute() != to.absolute():
+        to.mkdir(parents=True, exist_ok=True)
+        (to / strip.name).write_bytes(_checked(strip))
+    return strip.is_file()
 
 
 def embedded(rows: Sequence[Row], folder: Path) -> dict[str, dict[str, str]]:
@@ -66,7 +75,11 @@ def embedded(rows: Sequence[Row], folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _embedded(path: Path) -> str:
+    return "data:image/webp;base64," + base64.b64encode(_checked(path)).decode()
+
+
+def _checked(path: Path) -> bytes:
     content = path.read_bytes()
     if content[:4] != b"RIFF" or content[8:12] != b"WEBP" or len(content) > LARGEST:
         raise BenchError(f"{path}: a WebP of at most {LARGEST // 1000} kB would be right")
-    return "data:image/webp;base64," + base64.b64encode(content).decode()
+    return content

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bench import paths
 from bench.errors import BenchError
+from bench.found import home
 from bench.store import write_text
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def objective(row: Row, weights: dict[str, float]) -> float:
     return sum(w * row.measured[name].value for name, w in weights.items() if name in row.measured)
 
 
-def tune(method: str, model: str, trials: int, root: str, out: Path | None = None) -> Path:
-    """Tries values of a method for a model and keeps the best in `conf/values/<model>/<method>.yaml`.
+def tune(method: str, model: str, trials: int, root: str, out: Path | None = None, more: Sequence[str] = ()) -> Path:
+    """Tries values of a method for a model and keeps the best in `values/<model>/<method>.yaml` of `conf`, or of the
+    folder the method is from.
 
     The concepts are the dataset's `development` concepts of the first kind the method serves, the search space is
     the method's own `search`, and the objective the protocol's.
@@ -62,7 +64,7 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
     from bench.plan import make
     from bench.run import preflight, run
 
-    given = [f"+method={method}", f"model={model}", "protocol=tune", f"root={root}", "tuned=none"]
+    given = [f"+method={method}", f"model={model}", "protocol=tune", f"root={root}", "tuned=none", *more]
     config, _ = compose(given)
     space: dict[str, list[Any]] = config["method"].get("search") or {}
     if not space:
@@ -89,7 +91,7 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
         "concepts": config["dataset"]["development"][kind],
         "tried": [t.values | {"score": round(t.score, 4)} for t in done],
     }  # fmt: skip
-    path = (out or paths.shipped("conf") / "values") / model / f"{method}.yaml"
+    path = (out or home(method) / "values") / model / f"{method}.yaml"
     command = f"python -m bench tune {method} --model {model} --trials {trials}"
     text = yaml.safe_dump({"values": best.values, "found": found}, sort_keys=False, width=120)
     write_text(path, HEAD.format(command=command) + text)

@@ -9,7 +9,7 @@ import yaml
 from bench import paths
 from bench.config import by_hand
 from bench.errors import BenchError, near
-from bench.found import config_of, names
+from bench.found import config_of, home, names
 
 
 def method_of(config: dict[str, Any], name: str, said: dict[str, Any]) -> tuple[str, str, dict[str, Any], bool]:
@@ -44,7 +44,7 @@ def tuned_values(name: str, said: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def _found(name: str, model: str) -> dict[str, Any]:
-    path = paths.shipped("conf") / "values" / model / f"{name}.yaml"
+    path = home(name) / "values" / model / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 

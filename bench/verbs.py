@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import builders, reviewers
+from bench.arguments import Arguments
 from bench.authors import check, new_method, submit
 from bench.errors import BenchError
 
 
 def tune(args: list[str]) -> int:
     """Finds a method's values for a model by trials on development concepts, and keeps them in conf/values."""
-    parser = argparse.ArgumentParser("python -m bench tune", description=tune.__doc__)
+    parser = Arguments("python -m bench tune", description=tune.__doc__)
     parser.add_argument("methods", nargs="+", metavar="METHOD", help="of conf/method, with a `search` space")
     parser.add_argument("--model", default="sticker-flow", help="a model of conf/model")
-    parser.add_argument("--trials", type=int, default=5, help="sets of values to try, the same for every method")
+    parser.add_argument(
+        "--trials", type=int, default=5, help="sets of values to try, the same for every method; 5 if left out"
+    )
+    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of methods of your own")
     parser.add_argument("--root", default="runs", help="where the trials' runs and the shared store lie")
-    parser.add_argument("--out", type=Path, help="folder to write MODEL/METHOD.yaml into; conf/values if left out")
+    parser.add_argument(
+        "--out", type=Path, help="folder to write MODEL/METHOD.yaml into; values/ beside the method's own if left out"
+    )
     options = parser.parse_args(args)
+    if options.trials < 1:
+        raise BenchError(f"--trials {options.trials}: 1 or more would be right")
     import sys
 
+    from bench.found import OPTION, carried
     from bench.tune import tune as search
 
+    more = carried([f"{OPTION}={folder}" for folder in options.config_dir])
     for method in options.methods:
-        path = search(method, options.model, options.trials, options.root, options.out)
+        path = search(method, options.model, options.trials, options.root, options.out, more)
         sys.stdout.write(f"{path}\n")
     return 0
 
 
 def score(args: list[str]) -> int:
     """Scores what was made elsewhere as a run of its own: a picture for every prompt and seed, or a LoRA's pictures."""
-    parser = argparse.ArgumentParser("python -m bench score", description=score.__doc__)
+    parser = Arguments("python -m bench score", description=score.__doc__)
     parser.add_argument("--images", type=Path, help="folder of CHANNEL-INDEX-SEED.png or CHANNEL/INDEX/SEED.png")
     parser.add_argument("--lora", type=Path, metavar="FILE", help="a LoRA of diffusers, PEFT or kohya, .safetensors")
     parser.add_argument("--weight", type=float, default=1.0, help="how strongly the LoRA acts")
@@ -50,7 +59,7 @@ def score(args: list[str]) -> int:
 
 def rerun(args: list[str]) -> int:
     """Runs a row again from its own provenance; exit code 0 if every value lands in the row's interval."""
-    parser = argparse.ArgumentParser("python -m bench rerun", description=rerun.__doc__)
+    parser = Arguments("python -m bench rerun", description=rerun.__doc__)
     parser.add_argument("row", type=Path, metavar="ROW.json", help="of a run's folder or a board's rows/")
     parser.add_argument("--root", help="where the new run is kept; reruns/<the row's digest> if left out")
     parser.add_argument("--trust", action="store_true", help="the row's command may name code of other packages")
@@ -62,7 +71,7 @@ def rerun(args: list[str]) -> int:
 
 def leaderboard(args: list[str]) -> int:
     """Adds finished runs to the boards and renders every board again from its rows."""
-    parser = argparse.ArgumentParser("python -m bench leaderboard", description=leaderboard.__doc__)
+    parser = Arguments("python -m bench leaderboard", description=leaderboard.__doc__)
     parser.add_argument(
         "runs", nargs="*", type=Path, help="folders of runs, and submissions, that are added; none only renders"
     )
@@ -72,7 +81,7 @@ def leaderboard(args: list[str]) -> int:
     import sys
 
     from bench.claims_page import write
-    from bench.leaderboard import collect, enter
+    from bench.leaderboard import collect, enter, files
     from bench.submission import SUFFIX
 
     gc.disable()  # rows hold no cycles; with thousands of them the collector would take most of the time
@@ -80,6 +89,8 @@ def leaderboard(args: list[str]) -> int:
     missing = [p for p in options.runs if not (p.is_dir() or (p.suffix == SUFFIX and p.is_file()))]
     if missing:
         raise BenchError(f"{missing[0]}: no such folder; one with runs in it, or a submission, would be right")
+    if empty := [p for p in options.runs if not files(p)]:
+        raise BenchError(f"{empty[0]}: no row.json of a run, no rows/ of a board and no submission in it")
     for folder in enter(options.out, collect(options.runs)):
         sys.stdout.write(f"{folder / 'README.md'}, index.html\n")
     for page in write(options.out):
@@ -89,7 +100,7 @@ def leaderboard(args: list[str]) -> int:
 
 def power(args: list[str]) -> int:
     """Says how many concepts and seeds show a difference, from the spread of a board's rows."""
-    parser = argparse.ArgumentParser("python -m bench power", description=power.__doc__)
+    parser = Arguments("python -m bench power", description=power.__doc__)
     parser.add_argument("board", type=Path, help="folder of a board")
     parser.add_argument("--column", help="of the board's table; its first if left out")
     parser.add_argument("--difference", type=float, nargs="+", default=[0.02, 0.05, 0.1, 0.2], help="in its unit")
@@ -115,7 +126,7 @@ def power(args: list[str]) -> int:
 
 def validate(args: list[str]) -> int:
     """Checks row files: every field, the names, and that no row stands twice or under another's name."""
-    parser = argparse.ArgumentParser("python -m bench validate", description=validate.__doc__)
+    parser = Arguments("python -m bench validate", description=validate.__doc__)
     parser.add_argument("rows", nargs="+", type=Path, help="row files, or folders of runs or boards")
     options = parser.parse_args(args)
     import sys
@@ -138,7 +149,7 @@ def data(args: list[str]) -> int:
 
 def track(args: list[str]) -> int:
     """Logs finished runs with a tracker from what they left on disk; done again, it replaces what it logged."""
-    parser = argparse.ArgumentParser("python -m bench track", description=track.__doc__)
+    parser = Arguments("python -m bench track", description=track.__doc__)
     parser.add_argument("words", nargs="*", metavar="RUNS | tracker.KEY=VALUE",
                         help="runs, or folders of runs; tracker=wandb if left out, tracker.mode=online, …")  # fmt: skip
     parser.add_argument("--sync", action="store_true", help="send what was logged offline")

@@ -80,6 +80,11 @@ WRONG = {
     "flag": (["+method=purecc", "--sed=1"], ["--sed"]),
     "new field": (["+method=purecc", "+method.lrr=1"], ["purecc", "lrr"]),
     "kind": (["+method=purecc", "concept=erase_cat"], ["purecc", "erase_cat", "erase"]),
+    "method unprefixed": (["method=purecc", "seed=0"], ["+method=NAME"]),
+    "a sweep without its sign": (["+method=purecc,spm"], ["purecc,spm", "-m"]),
+    "a method of one's own": (["+method=my_thing"], ["my_thing", "--config-dir"]),
+    "family": (["+method=uce", "concept=erase_cat"], ["flow", "model=", "sticker-unet"]),
+    "gate": (["+method=spm", "concept=erase_cat", "gate=wide"], ["gate='wide'", "'closed'", "number"]),
     "verb": (["trian"], ["trian", "pretrain"]),
 }
 
@@ -97,6 +102,30 @@ def test_a_wrong_request_is_one_line_and_writes_nothing(root: Path, tmp_path: Pa
     assert [s for s in says if s not in lines[0]] == [], lines[0]
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["tune", "spm", "--trials", "0"], "--trials 0: 1 or more"),
+        (["tune", "spm", "--trials", "many"], "invalid int value: 'many'"),
+        (["leaderboard", ".", "--out", "boards"], "no row.json of a run"),
+        (["submit", "."], "a run's folder"),
+    ],
+)
+def test_a_verbs_wrong_argument_is_one_line(root: Path, tmp_path: Path, args: list[str], says: str) -> None:
+    done = _python(root, tmp_path, "-m", "bench", *args)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(root: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m bench plan -m +method=none seed=0,1 root={tmp_path} | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.stderr == ""
+    assert done.stdout.startswith("2 runs")
 
 
 @pytest.fixture

@@ -106,3 +106,12 @@ def test_every_launcher_has_a_configuration(root: Path) -> None:
 def test_a_job_that_cannot_leave_a_row_is_lost_and_not_an_error(tmp_path: Path) -> None:
     outcome = do(Job(("+method=none", "concept=nothing", f"root={tmp_path}"), str(tmp_path), "it"))
     assert outcome.status == "lost" and "nothing" in outcome.reason
+
+
+def test_without_slurm_it_is_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert main([*_request(model), "launcher=slurm", f"root={tmp_path}"]) == 2
+    assert "launcher.cluster=local runs its jobs here" in capsys.readouterr().err

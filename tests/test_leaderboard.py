@@ -122,6 +122,17 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     assert board_of(make(protocol="full")) == "d-m-subject-full"
 
 
+def test_rows_and_pictures_of_one_board_come_onto_another(tmp_path: Path, root: Path) -> None:
+    """What one would do to see a run of one's own among those that are published."""
+    published = root / "leaderboards" / "stickers-sticker-flow-subject"
+    _write(tmp_path / "runs", make("mine", "whole_cat", dataset="stickers", model="sticker-flow"), "one")
+    (folder,) = enter(tmp_path / "boards", collect([published, tmp_path / "runs"]))
+    methods = {r.method for r in read(folder)}
+    assert methods == {r.method for r in read(published)} | {"mine"}
+    strips_there = {p.name: p.read_bytes() for p in (published / "pictures").iterdir()}
+    assert {p.name: p.read_bytes() for p in (folder / "pictures").iterdir()} == strips_there
+
+
 def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     drawn = runs / "store" / "generate" / "k"

@@ -53,6 +53,20 @@ def test_the_best_trial_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert said["values"] == {k: v for k, v in best.items() if k != "score"}
 
 
+def test_a_method_of_ones_own_is_tuned_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.__main__ import main
+
+    monkeypatch.setattr("bench.run.run", lambda plan: (_row(dino=float(plan.hyperparameters["lr"])), False))
+    assert main(["new-method", "tuned_here", "--out", str(tmp_path)]) == 0
+    own = ["--config-dir", str(tmp_path), "--model", "sticker-unet"]
+    assert main(["tune", "tuned_here", *own, "--trials", "2", "--root", str(tmp_path / "runs")]) == 0
+    path = tmp_path / "values" / "sticker-unet" / "tuned_here.yaml"
+    values = yaml.safe_load(path.read_text())["values"]
+    config, name = compose([f"hydra.searchpath=[file://{tmp_path}]", "+method=tuned_here", "model=sticker-unet"])
+    assert make(config, name).hyperparameters.items() >= values.items()
+    assert make(config, name).tuned
+
+
 def test_development_concepts_are_in_no_published_table() -> None:
     """The concepts values are tuned on are named in one place, and the figures leave them out."""
     config, _ = compose(["+method=none"])
