@@ -15,7 +15,7 @@ from bench.backbone.token import ConceptToken, RowSwitch
 from bench.errors import BenchError
 
 MOST = 2**30  # bytes of encoded prompts that are kept
-Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
+Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Prompts:
         self.encoders = [getattr(pipe, encoder) for _, encoder in towers]
         self._plain = [copy.deepcopy(t) for t in self.tokenizers]
         self.switches = [RowSwitch(_embedding(e), i) for i, e in enumerate(self.encoders)]
-        self._kept: dict[Key, PromptEmbeds] = {}
+        self._kept: dict[Key | None, PromptEmbeds] = {}
         self._bytes = 0  # of what is kept
         # brings the towers to their work, for a block, where they lie elsewhere; told whether they are to stay
         self.at_work: Callable[[bool], AbstractContextManager[None]] = lambda stay: nullcontext()
@@ -93,8 +93,9 @@ class Prompts:
     ) -> PromptEmbeds:
         """Encodes prompts as the stock pipeline does; those that no learned row is in are kept.
 
-        Each prompt is encoded alone, so that its last bits depend on no other, but for those a gradient is to pass.
-        A layer-wise word has no rows: what is encoded says where it stands, and stays the same while it trains.
+        Each prompt is encoded alone, so that its last bits depend on no other; with a gradient those that name a word
+        are encoded together. A layer-wise word has no rows: what is encoded says where it stands, and stays the same
+        while it trains.
 
         Args:
             prompts: texts.
@@ -102,32 +103,35 @@ class Prompts:
             used: the words in use; a gradient reaches those that train.
         """
         every = list(dict.fromkeys(prompts))
-        learned = [p for p in every if any(t.text in p and t.rows for t in used)]
-        keys = {p: _key(p, known, used) for p in every if p not in learned}
-        kept = {p: self._kept[k] for p, k in keys.items() if k in self._kept}
-        new = [p for p in keys if p not in kept]
-        groups = [learned] if torch.is_grad_enabled() and learned else [[p] for p in learned]
-        with self.at_work(_trains(used)) if new or learned else nullcontext():
-            for prompt in new:
-                with torch.no_grad():
-                    kept[prompt] = self._keep(keys[prompt], self._encode([prompt], known, used))
-            fresh = [self._encode(group, known, used) for group in groups]
-        encoded = PromptEmbeds.cat(fresh) if fresh else None
-        return PromptEmbeds.cat(
-            [encoded[[learned.index(p)]] if encoded is not None and p in learned else kept[p] for p in prompts]
-        )
+        named = tuple(p for p in every if any(t.text in p for t in known))
+        alone = [(p,) for p in every if p not in named or not torch.is_grad_enabled()]
+        groups = [*alone, *([named] if torch.is_grad_enabled() and named else [])]
+        keys = [_key(g, known, used) for g in groups]
+        found: dict[str, PromptEmbeds] = {}
+        with self.at_work(_trains(used)) if any(k not in self._kept for k in keys) else nullcontext():
+            for group, key in zip(groups, keys, strict=True):
+                whole = self._kept.get(key) or self._made(group, key, known, used)
+                found |= {p: whole[[i]] for i, p in enumerate(group)}
+        return PromptEmbeds.cat([found[p] for p in prompts])
 
-    def _keep(self, key: Key, encoded: PromptEmbeds) -> PromptEmbeds:
-        """Keeps what was encoded, and lets go of the oldest where it is too much."""
-        self._kept[key] = encoded
+    def _made(
+        self, group: Sequence[str], key: Key | None, known: Sequence[ConceptToken], used: Sequence[ConceptToken]
+    ) -> PromptEmbeds:
+        """Encodes prompts together, and keeps them where they have a key; the oldest go where it is too much."""
+        if key is None:
+            return self._encode(group, known, used)
+        with torch.no_grad():
+            self._kept[key] = encoded = self._encode(group, known, used)
         self._bytes += encoded.embeds.nbytes
         while self._bytes > MOST and len(self._kept) > 1:
             self._bytes -= self._kept.pop(next(iter(self._kept))).embeds.nbytes
         return encoded
 
-    def _encode(self, prompts: list[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> PromptEmbeds:
+    def _encode(
+        self, prompts: Sequence[str], known: Sequence[ConceptToken], used: Sequence[ConceptToken]
+    ) -> PromptEmbeds:
         with _Switched(self, known, used):
-            embeds, pooled = self._embed(prompts)
+            embeds, pooled = self._embed(list(prompts))
             slots = torch.zeros(embeds.shape[:2], dtype=torch.long)
             for k, token in enumerate((t for t in used if t.layers is not None), start=1):
                 begin = 0
@@ -189,10 +193,13 @@ def _embedding(encoder: Any) -> Any:
     return stack.embed_tokens if hasattr(stack, "embed_tokens") else encoder.get_input_embeddings()
 
 
-def _key(prompt: str, known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> Key:
-    """Returns what an encoded prompt depends on where no learned row is in it."""
-    here = tuple((t.text, t.init) for t in known if t.text in prompt)
-    return prompt, here, tuple(t.text for t in used if t.layers is not None) if here else ()
+def _key(prompts: tuple[str, ...], known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> Key | None:
+    """Returns what encoded prompts depend on; nothing where a learned row is in one of them."""
+    here = tuple((t.text, t.init) for t in known if any(t.text in p for p in prompts))
+    words = [text for text, _ in here]
+    if any(t.rows and t.text in words for t in used):
+        return None
+    return prompts, here, tuple(t.text for t in used if t.layers is not None) if here else ()
 
 
 def _trains(used: Sequence[ConceptToken]) -> bool:
