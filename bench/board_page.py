@@ -11,10 +11,11 @@ import numpy as np
 
 from bench.analysis import Board
 from bench.figures import LABELS, describe
+from bench.pareto import UNMEASURED
 from bench.resample import Array
 from bench.show import ARROWS
 from bench.strips import UNTOUCHED, embedded
-from bench.tables import number, runs, smallest_p
+from bench.tables import covered, number, runs, smallest_p
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHARTS = "chart.umd.min.js"  # Chart.js as its project publishes it
@@ -58,7 +59,7 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
     order = [UNTOUCHED, *cells.methods, "references"]
     shown = embedded(board.rows, pictures)
     methods = [
-        {"name": m, "runs": counts.get(m, ""), "note": _note(board, i),
+        {"name": m, "runs": counts.get(m, ""), "whole": cells.whole[i], "notes": _notes(board, i),
          "picture": next((own[m] for own in shown.values() if m in own), ""),
          "fronts": [f.name for f in board.fronts if f.on[i]], "cells": [_cell(board, c, i) for c in columns]}
         for i, m in enumerate(cells.methods)
@@ -101,7 +102,7 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
         return {"value": number(mean, 0), "sort": sort, "best": False}
     rank, best, worst = (float(r[index]) for r in board.ranks[name])
     out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2),
-           "best": rank == 1 and len(board.cells.methods) > 1, "bar": _bar((low, high, mean), column["range"]),
+           "best": _best(board, name, index), "bar": _bar((low, high, mean), column["range"]),
            "rank": number(rank, 0),
            "rank_bounds": _bounds(best, worst, 0), "difference": ""}  # fmt: skip
     if name in board.differences:
@@ -111,6 +112,14 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
         out["difference_bounds"] = _bounds(float(d.low[index]), float(d.high[index]), 2)
         out |= {"p": number(p, 2), "settled": p <= 0.05}
     return out
+
+
+def _best(board: Board, name: str, index: int) -> bool:
+    """Returns whether a method's mean is the best of those measured on every concept; the only one is not."""
+    cells = board.cells
+    entered = cells.whole & np.isfinite(board.ranks[name][0])
+    score = cells.score(name, board.values[name][0])
+    return len(cells.methods) > 1 and bool(entered[index]) and bool(score[index] == score[entered].max())
 
 
 def _bounds(low: float, high: float, decimals: int) -> str:
@@ -136,10 +145,13 @@ def _partly(board: Board, anchor: str) -> str:
     return f"the other columns need a run of {UNTOUCHED}" if lacks else ""
 
 
-def _note(board: Board, index: int) -> str:
-    """Returns why a method enters no front, where that is so of all."""
-    reasons = {f.why[index] for f in board.fronts}
-    return reasons.pop() if len(reasons) == 1 else ""
+def _notes(board: Board, index: int) -> list[str]:
+    """Returns on how many concepts a method was measured, where not on all, and why it enters no front, where that is
+    so of all.
+    """
+    reasons, some = {f.why[index] for f in board.fronts}, covered(board, index)
+    why = reasons.pop() if len(reasons) == 1 else ""
+    return [n for n in (some, "" if some and why == UNMEASURED else why) if n]
 
 
 def _front(board: Board, front: Any) -> dict[str, Any]:

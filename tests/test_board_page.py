@@ -149,6 +149,37 @@ def test_headings_sort(chromium: Browser, page: Path) -> None:
     assert _shown(chromium)[1:] == ["bold", "dreambooth_lora", "plain"]
 
 
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board where one method has the highest values, and one concept alone."""
+    path = tmp_path_factory.mktemp("uneven") / "index.html"
+    three = [*(_row(m, c, 0, d, t) for m, d, t in (("a", 0.5, 0.6), ("b", 0.6, 0.5)) for c in ("cat", "cow", "dog"))]
+    found = [*three, _row("easy", "cat", 0, 0.9, 0.9)]
+    path.write_text(board_page.render(analyse(found), path.parent), encoding="utf-8")
+    return path
+
+
+def test_what_lacks_a_concept_is_marked_and_never_the_best(uneven: Path) -> None:
+    lines = [r.partition("</tr>")[0] for r in uneven.read_text(encoding="utf-8").split('<tr data-method="')[1:]]
+    rows_ = {line.partition('"')[0]: line for line in lines}
+    assert "<small>1 of 3 concepts</small>" in rows_["easy"] and "not measured on every" not in rows_["easy"]
+    assert [(m, "data-some" in r, r.count(" best")) for m, r in rows_.items()] == [
+        ("b", False, 1), ("a", False, 1), ("easy", True, 0)
+    ]  # fmt: skip
+
+
+@needs_browser
+def test_what_lacks_a_concept_stays_last_however_sorted(chromium: Browser, uneven: Path) -> None:
+    chromium.open(uneven)
+    assert _shown(chromium) == ["b", "a", "easy"]
+    for column, orders in ((2, ("ab", "ba")), (3, ("ab", "ba"))):
+        for order in orders:
+            chromium.click(f"th:nth-child({column}) button")
+            assert _shown(chromium) == [*order, "easy"]
+    chromium.click("th:first-child button")  # by name is by name
+    assert _shown(chromium) == ["a", "b", "easy"]
+
+
 @needs_browser
 def test_words_and_fronts_filter(chromium: Browser, page: Path) -> None:
     chromium.open(page)

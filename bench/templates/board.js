@@ -9,13 +9,15 @@
   const charts = [];
   let picked = null;
 
-  // Sorting: the best first, a second click the worst first; what was not measured stays last.
+  // Sorting: the best first, a second click the worst first; what was measured on few concepts, or not, stays last.
   const valueOf = (row, by) => {
     if (by === "name") return row.dataset.method;
     const text = by === "fronts" ? row.dataset.fronts : row.children[+by].dataset.value;
     return text === "" ? null : +text;
   };
   const compare = (a, b, by, up) => {
+    const some = by === "name" ? 0 : ("some" in a.dataset) - ("some" in b.dataset);
+    if (some) return some;
     const [x, y] = [valueOf(a, by), valueOf(b, by)];
     if (x === null || y === null) return (x === null) - (y === null) || order.get(a) - order.get(b);
     const sign = typeof x === "string" ? x.localeCompare(y, "en") : y - x;
