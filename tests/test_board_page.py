@@ -203,11 +203,15 @@ def test_words_and_fronts_filter(chromium: Browser, page: Path) -> None:
 def test_views_and_groups_change_the_cells(chromium: Browser, page: Path) -> None:
     chromium.open(page)
     cell = "document.querySelector('[data-method=plain] td:nth-child({})').innerText"
+    anchors = "document.querySelector('.anchors').checkVisibility()"
     assert chromium.evaluate(cell.format(2)).startswith("0.720")
+    assert chromium.evaluate(anchors)
     chromium.click("[data-view=difference]")
     assert chromium.evaluate(cell.format(2)).split("\n")[0] == "+0.200"
+    assert not chromium.evaluate(anchors)  # they have no difference and no rank
     chromium.click("[data-view=rank]")
     assert chromium.evaluate(cell.format(2)).split("\n")[0] == "2"
+    assert not chromium.evaluate(anchors)
     chromium.click(".groups button:nth-of-type(2)")
     assert chromium.evaluate("document.querySelector('[data-method=plain] td:nth-child(3)').checkVisibility()") is False
 
