@@ -90,7 +90,13 @@ def _column(board: Board, name: str) -> dict[str, Any]:
             "group": found.group if found else "cost", "checkpoint": found.checkpoint if found else "",
             "part": "/" in name and name.partition("/")[0] in board.columns,  # of a score that has a column itself
             "better": board.cells.better[name], "arrow": ARROWS[board.cells.better[name]],
+            "best_first": _best_first(board.cells.better[name]),
             "range": (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)}  # fmt: skip
+
+
+def _best_first(better: str) -> str:
+    """Returns how a column's numbers run, the best first; of what is best near zero, the distances to it."""
+    return "descending" if better == "higher" else "ascending"
 
 
 def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:

@@ -149,6 +149,31 @@ def test_headings_sort(chromium: Browser, page: Path) -> None:
     assert _shown(chromium)[1:] == ["bold", "dreambooth_lora", "plain"]
 
 
+@needs_browser
+@pytest.mark.parametrize(
+    ("better", "best_first"), [("higher", "descending"), ("lower", "ascending"), ("zero", "ascending")]
+)
+def test_a_heading_says_how_its_numbers_run(chromium: Browser, tmp_path: Path, better: str, best_first: str) -> None:
+    def of(v: float) -> dict[str, Value]:
+        return {"dino": Value(value=v, low=v, high=v, n=9, better=better, checkpoint="j", version=1)}  # type: ignore[arg-type]
+
+    found = [_row(m, c, 0, 0, 0, measured=of(v)) for m, v in (("a", 0.95), ("b", 0.05)) for c in ("cat", "cow")]
+    (tmp_path / "index.html").write_text(board_page.render(analyse(found), tmp_path), encoding="utf-8")
+    chromium.open(tmp_path / "index.html")
+    said = "[...document.querySelectorAll('thead th[aria-sort]')].map(h => h.ariaSort)[1]"
+    other = {"ascending": "descending", "descending": "ascending"}
+    best = ["a", "b"] if better == "higher" else ["b", "a"]
+    assert (chromium.evaluate(said), _shown(chromium)) == (best_first, best)
+    chromium.click("th:nth-child(2) button")
+    assert (chromium.evaluate(said), _shown(chromium)) == (other[best_first], best[::-1])
+    chromium.click("[data-view=rank]")
+    assert chromium.evaluate(said) == "descending"  # 2 before 1, whatever the values do
+    chromium.click("th:first-child button")
+    assert chromium.evaluate(said) == "none"
+    chromium.click("th:nth-child(2) button")
+    assert (chromium.evaluate(said), _shown(chromium)) == ("ascending", best)
+
+
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board where one method has the highest values, and one concept alone."""

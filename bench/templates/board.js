@@ -23,16 +23,22 @@
     const sign = typeof x === "string" ? x.localeCompare(y, "en") : y - x;
     return (up ? -sign : sign) || order.get(a) - order.get(b);
   };
+  const sorted = { head: table.querySelector('thead th:not([aria-sort="none"])[aria-sort]'), worst: false };
+  const announce = () => { // how the numbers shown run: the best is the highest, the lowest or rank 1
+    for (const th of $("thead th[aria-sort]", table)) th.setAttribute("aria-sort", "none");
+    if (!sorted.head) return;
+    const { best, ranked } = sorted.head.dataset;
+    const up = best === "ascending" || (ranked !== undefined && table.dataset.shows === "rank");
+    sorted.head.setAttribute("aria-sort", up === sorted.worst ? "descending" : "ascending");
+  };
   for (const button of $("thead button", table)) {
     button.addEventListener("click", () => {
       const head = button.closest("th");
       const by = button.dataset.sort;
-      const first = by === "name" ? "ascending" : "descending";
-      const second = by === "name" ? "descending" : "ascending";
-      const now = head.getAttribute("aria-sort") === first ? second : first;
-      for (const th of $("thead th[aria-sort]", table)) th.setAttribute("aria-sort", "none");
-      head.setAttribute("aria-sort", now);
-      body.append(...[...rows].sort((a, b) => compare(a, b, by, now === second)));
+      sorted.worst = head === sorted.head && !sorted.worst;
+      sorted.head = head;
+      announce();
+      body.append(...[...rows].sort((a, b) => compare(a, b, by, sorted.worst)));
     });
   }
 
@@ -60,7 +66,7 @@
   const press = (buttons, one) => buttons.forEach((b) => b.setAttribute("aria-pressed", String(b === one)));
   const views = $(".views button");
   for (const button of views) {
-    button.addEventListener("click", () => { press(views, button); table.dataset.shows = button.dataset.view; });
+    button.addEventListener("click", () => { press(views, button); table.dataset.shows = button.dataset.view; announce(); });
   }
   const groups = $(".groups button");
   const parts = document.getElementById("parts");
