@@ -65,6 +65,7 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
         for i, m in enumerate(cells.methods)
     ]  # fmt: skip
     return {
+        "links": _links(pictures.parent),
         "task": board.kind, "dataset": first.dataset, "model": first.model, "baseline": board.baseline,
         "facts": [("runs", len(board.rows)), ("methods", len(cells.methods)), ("concepts", len(cells.concepts)),
                   ("training seeds", len(cells.seeds)),
@@ -78,6 +79,13 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
         "fronts": [_front(board, f) for f in board.fronts],
         "data": {"fronts": [describe(board, f) for f in board.fronts], "first": board.columns[:1]},
     }  # fmt: skip
+
+
+def _links(folder: Path) -> list[tuple[str, str]]:
+    """Returns where else to look, as (address beside the page, what it is); what is there for all boards, if it is."""
+    above = [("../FINDINGS.md", "what all boards found"), ("../CLAIMS.md", "what papers claim, measured here")]
+    there = [(address, said) for address, said in above if (folder / address).is_file()]
+    return [("README.md", "this board as text"), ("rows/", "its rows"), *there]
 
 
 def _column(board: Board, name: str) -> dict[str, Any]:

@@ -71,9 +71,18 @@ def test_what_a_row_says_is_text(page: Path) -> None:
     assert [a for tag, a in reader.tags if any(name.startswith("on") for name in a)] == []
     sources = [a.get("src") for tag, a in reader.tags if tag in ("img", "script", "link") and a.get("src")]
     assert [s[:23] for s in sources] == ["data:image/webp;base64,"] * 4  # beside the method's name, and by concept
-    assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,"]
+    assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,", "README.md", "rows/"]
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
     assert EVIL in {p["method"] for p in data["fronts"][0]["points"]}
+
+
+def test_it_leads_to_what_lies_beside_it(root: Path) -> None:
+    folder = next(p.parent for p in (root / "leaderboards").glob("*/rows"))
+    reader = _Reader()
+    reader.feed(board_page.render(analyse(rows()), folder / "pictures"))
+    links = [a["href"] for tag, a in reader.tags if tag == "a"]
+    assert links == ["README.md", "rows/", "../FINDINGS.md", "../CLAIMS.md"]
+    assert [x for x in links if x and not (folder / x).exists()] == []
 
 
 def test_only_its_own_scripts_may_run(page: Path) -> None:
