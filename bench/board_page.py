@@ -60,7 +60,7 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
     shown = embedded(board.rows, pictures)
     methods = [
         {"name": m, "runs": counts.get(m, ""), "whole": cells.whole[i], "notes": _notes(board, i),
-         "picture": next((own[m] for own in shown.values() if m in own), ""),
+         "picture": next(((c, own[m]) for c, own in shown.items() if m in own), None),
          "fronts": [f.name for f in board.fronts if f.on[i]], "cells": [_cell(board, c, i) for c in columns]}
         for i, m in enumerate(cells.methods)
     ]  # fmt: skip

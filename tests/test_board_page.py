@@ -50,7 +50,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pictures").mkdir()
     Image.new("RGB", (192, 64), (90, 140, 60)).save(folder / "pictures" / "bold-cat-seed0.webp")
     Image.new("RGB", (192, 64), (90, 90, 160)).save(folder / "pictures" / "plain-cow-seed1.webp")
-    (folder / "index.html").write_text(board_page.render(analyse(rows()), folder / "pictures"), encoding="utf-8")
+    Image.new("RGB", (128, 64), (90, 90, 90)).save(folder / "pictures" / "none-cat-seed0.webp")
+    found = [*rows(), _row("none", "cat", 0, 0.1, 0.4, anchors={}, cost={})]
+    (folder / "index.html").write_text(board_page.render(analyse(found), folder / "pictures"), encoding="utf-8")
     return folder / "index.html"
 
 
@@ -70,7 +72,7 @@ def test_what_a_row_says_is_text(page: Path) -> None:
     assert sum(tag == "script" for tag, _ in reader.tags) == 3  # the data, the library and the page's own
     assert [a for tag, a in reader.tags if any(name.startswith("on") for name in a)] == []
     sources = [a.get("src") for tag, a in reader.tags if tag in ("img", "script", "link") and a.get("src")]
-    assert [s[:23] for s in sources] == ["data:image/webp;base64,"] * 4  # beside the method's name, and by concept
+    assert [s[:23] for s in sources] == ["data:image/webp;base64,"] * 5  # beside the method's name, and by concept
     assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,", "README.md", "rows/"]
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
     assert EVIL in {p["method"] for p in data["fronts"][0]["points"]}
@@ -286,4 +288,11 @@ def test_a_method_is_marked_everywhere_and_its_picture_opens(chromium: Browser, 
     chromium.click("[data-method=bold] .thumb")
     assert chromium.evaluate("document.getElementById('pictures').open")
     assert chromium.evaluate("document.querySelector('dialog img').naturalWidth") == 192
+    said = "document.getElementById('pictures').innerText"
+    assert "bold on cat" in chromium.evaluate(said) and "four prompts that name the concept" in chromium.evaluate(said)
+    below = "document.querySelector('dialog .untouched')"
+    assert chromium.evaluate(f"{below}.checkVisibility() && {below}.querySelector('img').naturalWidth") == 128
+    chromium.click("dialog form button")
+    chromium.click("[data-method=plain] .thumb")  # of a concept the untouched model has no pictures of
+    assert "plain on cow" in chromium.evaluate(said) and not chromium.evaluate(f"{below}.checkVisibility()")
     assert chromium.complaints == []

@@ -97,9 +97,14 @@
   const dialog = document.getElementById("pictures");
   for (const thumb of $(".thumb")) {
     thumb.addEventListener("click", () => {
-      dialog.querySelector("p").textContent = thumb.closest("tr").dataset.method;
-      dialog.querySelector("img").src = thumb.firstElementChild.src;
-      dialog.querySelector("img").alt = thumb.firstElementChild.alt;
+      const { concept } = thumb.dataset;
+      const [own, below] = $("img", dialog);
+      const untouched = $(".strips img").find((i) => i.dataset.concept === concept && i.dataset.method === "none");
+      document.getElementById("pictured").textContent = `${thumb.closest("tr").dataset.method} on ${concept}`;
+      own.src = thumb.firstElementChild.src;
+      own.alt = thumb.firstElementChild.alt;
+      below.parentElement.hidden = !untouched;
+      if (untouched) [below.src, below.alt] = [untouched.src, untouched.alt];
       dialog.showModal();
     });
   }
