@@ -87,6 +87,12 @@ def test_it_leads_to_what_lies_beside_it(root: Path) -> None:
     assert [x for x in links if x and not (folder / x).exists()] == []
 
 
+def test_the_column_of_fronts_is_explained(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert f'title="on how many of the {text.count("<canvas")} fronts below' in text
+    assert "fronts</em> counts on how many of the fronts above a method is" in text.partition('id="how"')[2]
+
+
 def test_only_its_own_scripts_may_run(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
