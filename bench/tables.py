@@ -168,8 +168,8 @@ def _share(chance: float) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Returns `1 concept`, `2 concepts`."""
-    return f"{number} {what}{'s' * (number != 1)}"
+    """Returns `1 concept`, `2 concepts`, `2,000 concepts`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _by_method(board: Board, cell: Callable[[str, int], str], leave_out: str = "") -> str:
