@@ -12,7 +12,7 @@ from bench.compare import Difference
 from bench.compare_sides import Side, class_phrase
 from bench.headline import number, verdict
 from bench.show import ARROWS
-from bench.tables import counted
+from bench.words import counted
 
 
 def labels(first: Side, second: Side) -> tuple[str, str]:
@@ -52,7 +52,7 @@ def show(first: Side, second: Side, found: Sequence[Difference], unit: str) -> N
     console.print(table)
     sys.stdout.write(f"{note(found, unit)}\n")
     if rest:
-        sys.stdout.write(f"{len(rest)} more values are on the page\n")
+        sys.stdout.write(f"{counted(len(rest), 'more value')} {'is' if len(rest) == 1 else 'are'} on the page\n")
 
 
 def split(found: Sequence[Difference], kind: str) -> tuple[list[Difference], list[Difference]]:
@@ -94,7 +94,7 @@ def balance(main: Sequence[Difference], names: tuple[str, str]) -> str:
     of = [f"{name} is better in {n}" for name, n in zip(names, won, strict=True)]
     without = sum(d.bounds is None for d in main)
     open_ = f"in {len(main) - sum(won) - without} that is not settled, {without} have no interval"
-    return f"Of {len(main)} main values {', '.join(of)}; {open_}."
+    return f"Of {counted(len(main), 'main value')} {', '.join(of)}; {open_}."
 
 
 def note(found: Sequence[Difference], unit: str) -> str:

@@ -12,6 +12,7 @@ from bench.analysis import Board
 from bench.figures import LABELS, path_of
 from bench.resample import Array
 from bench.show import ARROWS
+from bench.words import counted
 
 HEAD = """# {task} on {dataset}, {model}
 
@@ -165,11 +166,6 @@ def _fronts(board: Board) -> str:
 
 def _share(chance: float) -> str:
     return f" ({chance:.2f})" if np.isfinite(chance) else ""
-
-
-def counted(number: int, what: str) -> str:
-    """Returns `1 concept`, `2 concepts`, `2,000 concepts`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _by_method(board: Board, cell: Callable[[str, int], str], leave_out: str = "") -> str:

@@ -25,6 +25,7 @@ from bench.plan import Plan, Training
 from bench.report import write_report
 from bench.row import Row, Value
 from bench.store import Store
+from bench.words import counted
 from metrics.detection import recognized
 from metrics.preservation import distance
 
@@ -376,6 +377,14 @@ def test_the_words_of_every_task_are_of_values_that_are_measured(root):
     assert set(settings()["columns"]) == set(said["clauses"])
     clauses = [c for task in said["clauses"].values() for c in task]
     assert {n for c in clauses for n in (*c["of"], c.get("but", {}).get("of", "dino"))} <= known
+
+
+def test_one_is_no_plural(tmp_path):
+    said = [counted(n, "stage") for n in (0, 1, 2, 1200)]
+    assert said == ["0 stages", "1 stage", "2 stages", "1,200 stages"]
+    _, page = report(tmp_path, make_row(measured={"dino": measured()["dino"].model_copy(update={"n": 1})}))
+    assert "from 1 reference picture " in page.text
+    assert "dino-judge, 1 picture " in page.text and "1 prompt." in page.text
 
 
 def test_no_negative_zero():
