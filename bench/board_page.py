@@ -11,10 +11,11 @@ import numpy as np
 
 from bench.analysis import Board
 from bench.figures import LABELS, describe
+from bench.pareto import UNMEASURED
 from bench.resample import Array
 from bench.show import ARROWS
 from bench.strips import UNTOUCHED, embedded
-from bench.tables import number, runs, smallest_p
+from bench.tables import covered, number, runs, smallest_p
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHARTS = "chart.umd.min.js"  # Chart.js as its project publishes it
@@ -58,12 +59,13 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
     order = [UNTOUCHED, *cells.methods, "references"]
     shown = embedded(board.rows, pictures)
     methods = [
-        {"name": m, "runs": counts.get(m, ""), "note": _note(board, i),
-         "picture": next((own[m] for own in shown.values() if m in own), ""),
+        {"name": m, "runs": counts.get(m, ""), "whole": cells.whole[i], "notes": _notes(board, i),
+         "picture": next(((c, own[m]) for c, own in shown.items() if m in own), None),
          "fronts": [f.name for f in board.fronts if f.on[i]], "cells": [_cell(board, c, i) for c in columns]}
         for i, m in enumerate(cells.methods)
     ]  # fmt: skip
     return {
+        "links": _links(pictures.parent),
         "task": board.kind, "dataset": first.dataset, "model": first.model, "baseline": board.baseline,
         "facts": [("runs", len(board.rows)), ("methods", len(cells.methods)), ("concepts", len(cells.concepts)),
                   ("training seeds", len(cells.seeds)),
@@ -79,6 +81,13 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _links(folder: Path) -> list[tuple[str, str]]:
+    """Returns where else to look, as (address beside the page, what it is); what is there for all boards, if it is."""
+    above = [("../FINDINGS.md", "what all boards found"), ("../CLAIMS.md", "what papers claim, measured here")]
+    there = [(address, said) for address, said in above if (folder / address).is_file()]
+    return [("README.md", "this board as text"), ("rows/", "its rows"), *there]
+
+
 def _column(board: Board, name: str) -> dict[str, Any]:
     """Returns a column's heading, and the range its bars are drawn over."""
     found = next((r.measured[name] for r in board.rows if name in r.measured), None)
@@ -89,7 +98,13 @@ def _column(board: Board, name: str) -> dict[str, Any]:
             "group": found.group if found else "cost", "checkpoint": found.checkpoint if found else "",
             "part": "/" in name and name.partition("/")[0] in board.columns,  # of a score that has a column itself
             "better": board.cells.better[name], "arrow": ARROWS[board.cells.better[name]],
+            "best_first": _best_first(board.cells.better[name]),
             "range": (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)}  # fmt: skip
+
+
+def _best_first(better: str) -> str:
+    """Returns how a column's numbers run, the best first; of what is best near zero, the distances to it."""
+    return "descending" if better == "higher" else "ascending"
 
 
 def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
@@ -101,7 +116,7 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
         return {"value": number(mean, 0), "sort": sort, "best": False}
     rank, best, worst = (float(r[index]) for r in board.ranks[name])
     out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2),
-           "best": rank == 1 and len(board.cells.methods) > 1, "bar": _bar((low, high, mean), column["range"]),
+           "best": _best(board, name, index), "bar": _bar((low, high, mean), column["range"]),
            "rank": number(rank, 0),
            "rank_bounds": _bounds(best, worst, 0), "difference": ""}  # fmt: skip
     if name in board.differences:
@@ -111,6 +126,14 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
         out["difference_bounds"] = _bounds(float(d.low[index]), float(d.high[index]), 2)
         out |= {"p": number(p, 2), "settled": p <= 0.05}
     return out
+
+
+def _best(board: Board, name: str, index: int) -> bool:
+    """Returns whether a method's mean is the best of those measured on every concept; the only one is not."""
+    cells = board.cells
+    entered = cells.whole & np.isfinite(board.ranks[name][0])
+    score = cells.score(name, board.values[name][0])
+    return len(cells.methods) > 1 and bool(entered[index]) and bool(score[index] == score[entered].max())
 
 
 def _bounds(low: float, high: float, decimals: int) -> str:
@@ -136,10 +159,13 @@ def _partly(board: Board, anchor: str) -> str:
     return f"the other columns need a run of {UNTOUCHED}" if lacks else ""
 
 
-def _note(board: Board, index: int) -> str:
-    """Returns why a method enters no front, where that is so of all."""
-    reasons = {f.why[index] for f in board.fronts}
-    return reasons.pop() if len(reasons) == 1 else ""
+def _notes(board: Board, index: int) -> list[str]:
+    """Returns on how many concepts a method was measured, where not on all, and why it enters no front, where that is
+    so of all.
+    """
+    reasons, some = {f.why[index] for f in board.fronts}, covered(board, index)
+    why = reasons.pop() if len(reasons) == 1 else ""
+    return [n for n in (some, "" if some and why == UNMEASURED else why) if n]
 
 
 def _front(board: Board, front: Any) -> dict[str, Any]:

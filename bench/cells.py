@@ -21,7 +21,8 @@ class Cells:
     """The finished runs of a board.
 
     Attributes:
-        methods: in the order of their first column, best first; anchors are not among them.
+        methods: in the order of their first column, best first, those measured on every concept before the others;
+            anchors are not among them.
         concepts: of all rows.
         seeds: of all rows.
         values: column → (methods, concepts, seeds), NaN where not measured.
@@ -29,6 +30,8 @@ class Cells:
         anchors: anchor → column → (concepts,).
         idle: (methods,): whether no run differs from the model before it.
         copies: method → the method that had the same values before it.
+        covered: (methods,): on how many concepts something was measured.
+        every: how many concepts any method was measured on.
     """
 
     methods: list[str]
@@ -39,6 +42,14 @@ class Cells:
     anchors: dict[str, dict[str, Array]]
     idle: Array
     copies: dict[str, str]
+    covered: Array
+    every: int
+
+    @property
+    def whole(self) -> Array:
+        """(methods,): whether they were measured on every concept; the means of the others are of fewer."""
+        whole: Array = self.covered == self.every
+        return whole
 
     def score(self, column: str, values: Array) -> Array:
         """Returns values so that the higher is the better."""
@@ -87,21 +98,32 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
             values[column][cell] = value
     anchors = {a: _anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
     copies = _copies(axes[0], {c: values[c] for c in better}, own)
-    order = _order(axes[0], values, directions)
+    covered, every = _covered([values[c] for c in better], len(axes[0]))
+    order = _order(axes[0], values, directions, covered == every)
     methods = [axes[0][i] for i in order]
     idle = np.array([all(_unmoved(r) for r in own if r.method == m) for m in methods], bool)
     ordered = {c: v[order] for c, v in values.items()}
-    return Cells(methods, *axes[1:], ordered, directions, anchors, idle, copies)
+    return Cells(methods, *axes[1:], ordered, directions, anchors, idle, copies, covered[order], every)
 
 
-def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, str]) -> list[int]:
-    """Returns the methods' places, the best of the first column first and the unmeasured last."""
+def _covered(values: Sequence[Array], methods: int) -> tuple[Array, int]:
+    """Returns on how many concepts each method was measured, and on how many any was."""
+    if not values:
+        return np.zeros(methods, int), 0
+    measured = np.isfinite(values).any((0, -1))  # (methods, concepts)
+    return measured.sum(1), int(measured.any(0).sum())
+
+
+def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, str], whole: Array) -> list[int]:
+    """Returns the methods' places: the best of the first column first, then those of few concepts, the unmeasured
+    last; else few easy concepts would win.
+    """
     indices = range(len(methods))
     if not values or not methods:
         return list(indices)
     first = next(iter(values))
     score = np.nan_to_num(oriented(means(values[first]), better[first]), nan=-np.inf)
-    return sorted(indices, key=lambda i: (-score[i], methods[i]))
+    return sorted(indices, key=lambda i: (score[i] == -np.inf, not whole[i], -score[i], methods[i]))
 
 
 def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[str, float]]:

@@ -11,6 +11,7 @@ from bench.claims import FEWEST, Board, Claims, Verdict, Word, judge, load
 from bench.leaderboard import read
 from bench.row import Row
 from bench.store import write_text
+from bench.words import counted
 
 WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "not measured")
 HEAD = """# Claims
@@ -110,13 +111,13 @@ def _section(file: Claims, verdicts: Sequence[Verdict]) -> str:
 
 def _line(v: Verdict) -> list[str]:
     c, (mean, low, high) = v.claim, v.difference
-    seeds = f"{v.seeds} seed{'s' * (v.seeds > 1)}, {v.pairs} pairs"
+    seeds = f"{counted(v.seeds, 'seed')}, {counted(v.pairs, 'pair')}"
     return [
         f"{_sentence(c.says)} (`{c.id}`)",
         f"**{v.word}**" + (f": {v.why}" if v.why else ""),
         f"{mean:+z.3f} [{low:z.3f}, {high:z.3f}]",
         f"{v.means[0]:z.3f}, {v.means[1]:z.3f}",
-        f"{v.side} of {len(v.concepts)} concepts; {seeds}",
+        f"{v.side} of {counted(len(v.concepts), 'concept')}; {seeds}",
         f"`{c.metric}`: `{c.method}` {'>' if c.direction == 'greater' else '<'} `{c.against}`",
         f"{c.where} (*{c.basis}*, {c.sure})",
     ]

@@ -9,9 +9,10 @@ import numpy as np
 
 from bench.boards import settings
 from bench.compare import Difference
-from bench.compare_sides import Side
+from bench.compare_sides import Side, class_phrase
 from bench.headline import number, verdict
 from bench.show import ARROWS
+from bench.words import counted
 
 
 def labels(first: Side, second: Side) -> tuple[str, str]:
@@ -51,7 +52,7 @@ def show(first: Side, second: Side, found: Sequence[Difference], unit: str) -> N
     console.print(table)
     sys.stdout.write(f"{note(found, unit)}\n")
     if rest:
-        sys.stdout.write(f"{len(rest)} more values are on the page\n")
+        sys.stdout.write(f"{counted(len(rest), 'more value')} {'is' if len(rest) == 1 else 'are'} on the page\n")
 
 
 def split(found: Sequence[Difference], kind: str) -> tuple[list[Difference], list[Difference]]:
@@ -64,23 +65,27 @@ def split(found: Sequence[Difference], kind: str) -> tuple[list[Difference], lis
 def told(first: Side, second: Side) -> list[tuple[str, str]]:
     """Returns what each run came to, by its name; of several runs a board tells."""
     sides = zip(labels(first, second), (first, second), strict=True)
-    return [(name, f"{verdict(s.rows[0])}.") for name, s in sides if len(s.rows) == 1]
+    return [(name, f"{verdict(s.rows[0], class_phrase(s.rows[0]))}.") for name, s in sides if len(s.rows) == 1]
 
 
 def costs(first: Side, second: Side) -> list[str]:
-    """Returns what training took, the mean over the runs of each."""
+    """Returns what training took, the mean over the runs of each; what is not known of all of them is left out."""
 
-    def mean(side: Side, cost: str) -> float:
-        return float(np.mean([r.cost.get(cost, 0.0) for r in side.rows]))
+    def mean(side: Side, cost: str) -> float | None:
+        return float(np.mean([r.cost[cost] for r in side.rows])) if all(cost in r.cost for r in side.rows) else None
 
-    def one(name: str, side: Side) -> str:
+    def one(side: Side) -> str:
         seconds, steps, size = (mean(side, c) for c in ("seconds", "steps", "parameters"))
-        return f"{name} {seconds:.1f} s, {steps:,.0f} steps, {size:,.0f} parameters"
+        said = [
+            "" if seconds is None else f"{seconds:.1f} s",
+            "" if steps is None else counted(round(steps), "step"),
+            "" if size is None else counted(round(size), "parameter"),
+        ]
+        return ", ".join(filter(None, said))
 
-    if not all(r.cost for s in (first, second) for r in s.rows):
-        return []
     pair = zip(labels(first, second), (first, second), strict=True)
-    return [f"Training: {'; '.join(one(name, s) for name, s in pair)}."]
+    known = [f"{name} {said}" for name, s in pair if (said := one(s))]
+    return [f"Training: {'; '.join(known)}."] if known else []
 
 
 def balance(main: Sequence[Difference], names: tuple[str, str]) -> str:
@@ -89,7 +94,7 @@ def balance(main: Sequence[Difference], names: tuple[str, str]) -> str:
     of = [f"{name} is better in {n}" for name, n in zip(names, won, strict=True)]
     without = sum(d.bounds is None for d in main)
     open_ = f"in {len(main) - sum(won) - without} that is not settled, {without} have no interval"
-    return f"Of {len(main)} main values {', '.join(of)}; {open_}."
+    return f"Of {counted(len(main), 'main value')} {', '.join(of)}; {open_}."
 
 
 def note(found: Sequence[Difference], unit: str) -> str:

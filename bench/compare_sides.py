@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.cells import once
 from bench.errors import BenchError
@@ -78,16 +79,37 @@ def _of_board(method: str, board: Path) -> Side:
 
 def value_names(row: Row) -> dict[tuple[str, str], str]:
     """Returns (metric, channel) → the value's name in a row."""
-    from bench.compose import compose
     from bench.metric import Metric, load_metrics
+
+    config = _composed(row, f"protocol={row.protocol}")
+    metrics = [m for m in load_metrics(config["protocol"]["metrics"]) if isinstance(m, Metric)]
+    return {(m.name, c): m.value_name(c) for m in metrics for c in m.channels}
+
+
+def class_phrase(row: Row) -> str:
+    """Returns the class of a row's concept in words, as its dataset says it; nothing where that is not at hand."""
+    from bench.concept_file import load
+    from bench.plan import dataset_folder
+
+    try:
+        about = _composed(row, f"dataset={row.dataset}")["dataset"]
+        pictures = Path(about["pictures"]) if about["pictures"] else None
+        return load(dataset_folder(about["path"], about["name"]), row.concept, pictures).class_phrase
+    except BenchError:
+        return ""
+
+
+def _composed(row: Row, otherwise: str) -> dict[str, Any]:
+    """Returns the configuration a row was made with; of one made with code of elsewhere, or scored only, which is not
+    to be made again to be read, what one override says.
+    """
+    from bench.compose import compose
     from bench.rerun import overrides
 
     try:
-        config, _ = compose(overrides(row, trust=False))
-    except BenchError:  # made with code of elsewhere, or scored only; it is not to be made again to be read
-        config, _ = compose(["+method=none", f"protocol={row.protocol}"])
-    metrics = [m for m in load_metrics(config["protocol"]["metrics"]) if isinstance(m, Metric)]
-    return {(m.name, c): m.value_name(c) for m in metrics for c in m.channels}
+        return compose(overrides(row, trust=False))[0]
+    except BenchError:
+        return compose(["+method=none", otherwise])[0]
 
 
 def pictures(of: Side) -> Mapping[tuple[str, Picture], float]:

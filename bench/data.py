@@ -9,6 +9,7 @@ from pathlib import Path
 from bench import dataset, paths
 from bench.arguments import Arguments
 from bench.errors import BenchError
+from bench.words import counted
 
 
 def verb(args: list[str], description: str | None) -> int:
@@ -50,7 +51,7 @@ def _fetch(options: argparse.Namespace) -> int:
     if not options.accept:
         raise BenchError(f"data fetch {options.name}: nothing was fetched; --accept says that you take its licence")
     count = fetch(options.name, to, options.came_from, options.unchecked)
-    sys.stdout.write(f"{count} files in {to}\n")
+    sys.stdout.write(f"{counted(count, 'file')} in {to}\n")
     return 0
 
 
@@ -65,8 +66,8 @@ def _check(name: str, at: Path | None) -> int:
         raise BenchError(f"{folder}: no concept in it")
     concepts = [load(folder, concept, pictures, dataset.fetched(name)) for concept in found]
     shown = sum(len(c.references) for c in concepts)
-    sums = f", {whole} files by their sums" if whole else ""
-    sys.stdout.write(f"{name}: {len(concepts)} concepts, {shown} pictures{sums}: nothing wrong\n")
+    sums = f", {counted(whole, 'file')} by their sums" if whole else ""
+    sys.stdout.write(f"{name}: {counted(len(concepts), 'concept')}, {counted(shown, 'picture')}{sums}: nothing wrong\n")
     return 0
 
 

@@ -12,6 +12,7 @@ from bench.forecast import ATTACK, TRAIN, Step, guess, steps
 from bench.forecast_show import span
 from bench.past import BASE, OWN, Past
 from bench.store import Store
+from bench.words import counted
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -31,8 +32,8 @@ class Told(Store):
     def _begin(self) -> None:
         plan, c = self.plan, self.plan.config
         there = [s for s in self.steps.values() if self.past.there(s.stage, s.key)]
-        log.info("%s on %s (%s, seed %d): %d stages, %d of them there already", plan.method, plan.concept.name,
-                 c["model"]["name"], c["seed"], len(self.steps), len(there))  # fmt: skip
+        log.info("%s on %s (%s, seed %d): %s, %d of them there already", plan.method, plan.concept.name,
+                 c["model"]["name"], c["seed"], counted(len(self.steps), "stage"), len(there))  # fmt: skip
         changed = {k: v for k, v in plan.hyperparameters.items() if v != c["method"].get(k, v)} if plan.tuned else {}
         if changed:
             log.info("values for %s in place of the method's own (tuned=none keeps those): %s", c["model"]["name"],
@@ -62,13 +63,13 @@ def says(step: Step, plan: Plan) -> str:
             return "train: nothing; what was made elsewhere is taken as it is"
         training = next(t for t in plan.trainings if t.key == step.key)
         of, model = training.concept, plan.config["model"]["name"]
-        seen = f"{len(of.references)} reference pictures"
+        seen = counted(len(of.references), "reference picture")
         does = "erases" if of.kind in ("erase", "roundtrip") else "learns"
         return f"train: {step.method} {does} {of.name} on {model}, {seen}"
     if step.stage in (BASE, OWN):
         whose = step.method or "the untouched model"
         steps_ = plan.config["model"]["steps"]
-        return f"generate: {step.pictures} pictures of {whose}, {steps_} denoising steps each"
+        return f"generate: {counted(step.pictures, 'picture')} of {whose}, {counted(steps_, 'denoising step')} each"
     if step.stage == ATTACK:
         return f"attack: a search on {step.method or 'the untouched model'} for what brings {plan.concept.name} back"
-    return f"score: the judges look at every picture, {len(plan.config['protocol']['metrics'])} metrics"
+    return f"score: the judges look at every picture, {counted(len(plan.config['protocol']['metrics']), 'metric')}"

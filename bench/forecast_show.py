@@ -13,6 +13,7 @@ from bench.forecast import ATTACK, NAMES, TRAIN, Step, guess, unique
 from bench.past import BASE, OWN, SCORE, Past
 from bench.plan import Plan
 from bench.vram import TRAINED, Need, count, need
+from bench.words import counted
 
 LIBRARIES = 1e9  # bytes of a process with its libraries, on Linux without a GPU
 
@@ -43,7 +44,7 @@ def write(planned: Sequence[Plan], begins: bool = False) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = 120
-    console.print(f"{_runs(len(planned))}, {there} of them there already")
+    console.print(f"{counted(len(planned), 'run')}, {there} of them there already")
     console.print(table)
     lines = [("time", _time(total, unknown)), ("memory", _memory(planned, past)), ("disk", _disk(planned, left, past))]
     lines += [("GPU" if k == 0 else "", s) for k, s in enumerate(_gpu(planned, past))]
@@ -51,10 +52,6 @@ def write(planned: Sequence[Plan], begins: bool = False) -> None:
     sys.stdout.write("".join(f"{label:<8}{text}\n" for label, text in lines))
     end = "." if begins else "; nothing was started."
     sys.stdout.write(f"An estimate, on machines like those the rows were made on{end}\n")
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'s' * (count != 1)}"
 
 
 def _counts(asked: Sequence[Step], left: Sequence[Step]) -> tuple[int, int, int]:
@@ -71,7 +68,7 @@ def span(seconds: float) -> str:
 
 
 def _time(total: float, unknown: int) -> str:
-    more = f", and {unknown} stages of which nothing is known" if unknown else ""
+    more = f", and {counted(unknown, 'stage')} of which nothing is known" if unknown else ""
     if unknown and not total:
         return "not known: no run of this method or model has finished here or on a board"
     return f"about {span(total)} ({total / 3600:.2f} h), one run after the other{more}"

@@ -61,7 +61,7 @@ def clauses(row: Row, class_phrase: str = "") -> list[str]:
         if clause.get("without") in row.measured or not (there or "absent" in clause):
             continue
         found |= bool(there)
-        out.append(_said(row, clause, there, class_phrase) if there else clause["absent"])
+        out.append(_said(row, clause, there, class_phrase) + _but(row, clause) if there else clause["absent"])
     return out if found else [_moved(row, name) for name in _first(row)]
 
 
@@ -85,6 +85,15 @@ def _said(row: Row, clause: dict[str, Any], there: list[str], class_phrase: str)
         before="unknown" if then is None else number(then), had="unknown" if then is None else f"{100 * then:.0f} %",
     )  # fmt: skip
     return said
+
+
+def _but(row: Row, clause: dict[str, Any]) -> str:
+    """Returns what takes a clause back, after a comma: copied references have the best of likenesses."""
+    but = clause.get("but")
+    value = row.measured.get(but["of"]) if but else None
+    if but is None or value is None or value.value < but["least"]:
+        return ""
+    return ", " + str(but["says"]).format(share=f"{100 * value.value:.0f} %")
 
 
 def _lost(row: Row, name: str) -> float:

@@ -22,6 +22,7 @@ from bench.grid import Cell, PromptGrid
 from bench.pictures import read_picture
 from bench.plan import Plan, make
 from bench.store import Store, key_of, write_text
+from bench.words import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -92,7 +93,7 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
     if options.list:
         plan = make(config, method)
         write_wanted(plan, options.list)
-        sys.stdout.write(f"{options.list}: {len(plan.grid.cells)} pictures\n")
+        sys.stdout.write(f"{options.list}: {counted(len(plan.grid.cells), 'picture')}\n")
         return 0
     if options.lora:
         said: dict[str, Any] = {"weight": options.weight, "trigger": options.trigger}

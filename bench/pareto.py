@@ -17,6 +17,8 @@ from bench.errors import BenchError
 from bench.ranks import complete
 from bench.resample import Array, drawn, means
 
+UNMEASURED = "not measured on every concept"
+
 
 @dataclass(frozen=True)
 class Front:
@@ -114,7 +116,7 @@ def _why(cells: Cells, method: str, entered: bool, gain: bool) -> str:
     if cells.idle[index]:
         return "does nothing: the same values as the model before it"
     if not entered:
-        return "not measured on every concept"
+        return UNMEASURED
     return "" if gain else "no better than the model before it"
 
 

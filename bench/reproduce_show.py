@@ -12,6 +12,7 @@ from bench.papers import Cell
 from bench.reported import reported
 from bench.reproduce import Study
 from bench.row import Row
+from bench.words import counted
 
 HERE = """\
 Verdicts are about this track: its small models and pictures are not the paper's, and no metric here is the paper's own.
@@ -55,7 +56,7 @@ def _claim(v: Verdict) -> str:
         bounds = f" [{low:z.3f}, {high:z.3f}]" if v.pairs > 1 else ""  # one pair has no spread to resample
         lines.append(
             f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f}{bounds}, "
-            f"{v.side} of {len(v.concepts)} concepts on its side"
+            f"{v.side} of {counted(len(v.concepts), 'concept')} on its side"
         )
     lines.append(f"    verdict   {v.word}{': ' * bool(v.why)}{v.why}")
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bench.config import by_hand
 from bench.headline import GROUPS, anchor, before, number, verdict
 from bench.meaning import meaningless
+from bench.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -90,7 +91,7 @@ def _below(row: Row, plan: Plan, there: bool) -> list[tuple[str, str]]:
     lines = []
     if row.cost:
         seconds, steps = row.cost.get("seconds", 0.0), int(row.cost.get("steps", 0))
-        lines.append(("training", f"{seconds:.1f} s, {steps} steps" if steps else "none"))
+        lines.append(("training", f"{seconds:.1f} s, {counted(steps, 'step')}" if steps else "none"))
     lines += [("digest", row.digest()), ("written", f"{plan.folder} (row.json, report.html)")]
     if row.cost.get("adapter_bytes") and "train" in row.fingerprints:
         lines.append(("adapter", f"{plan.folder.parent.parent / 'store' / 'train' / row.fingerprints['train']}"))

@@ -23,6 +23,7 @@ from bench.plan import Plan, dataset_folder, make
 from bench.progress import track
 from bench.sweep_show import results
 from bench.track import Tracker
+from bench.words import counted
 
 log = logging.getLogger("bench")
 ALL = "all"
@@ -117,7 +118,7 @@ def _there(plan: Plan) -> bool:
 
 def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     """Runs plans through a launcher, logged with a tracker, and writes a summary to stdout. Returns the exit code."""
-    log.info("%d runs, %d of them there already", len(planned), sum(map(_there, planned)))
+    log.info("%s, %d of them there already", counted(len(planned), "run"), sum(map(_there, planned)))
     given = jobs([p.config["_given"] for p in planned])
     folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
     with following(to, planned) as follower:
@@ -186,7 +187,7 @@ def summary(outcomes: Sequence[Outcome], roots: Sequence[str]) -> str:
     there = sum(o.there for o in outcomes)
     counts = {s: sum(o.status == s for o in outcomes) for s in (OK, "diverged", "failed", LOST)}
     said = [f"{n} {s}" for s, n in counts.items() if n or s != LOST]
-    lines = [f"{len(outcomes)} runs, {there} there before: {', '.join(said)}"]
+    lines = [f"{counted(len(outcomes), 'run')}, {there} there before: {', '.join(said)}"]
     bad = sorted((o for o in outcomes if o.status != OK), key=lambda o: (o.status, o.job.name))
     lines += [f"  {o.status}: {o.job.name}: {o.reason or 'no reason was kept'}" for o in bad]
     if counts["failed"] + counts[LOST]:

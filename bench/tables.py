@@ -12,6 +12,7 @@ from bench.analysis import Board
 from bench.figures import LABELS, path_of
 from bench.resample import Array
 from bench.show import ARROWS
+from bench.words import counted
 
 HEAD = """# {task} on {dataset}, {model}
 
@@ -21,6 +22,9 @@ concept and seed is one run of protocol {protocols}. Anchors in italics. {runs} 
 
 """
 ALONE = """One concept says nothing of how others would do: no interval, none of ranks, and no share of draws.
+
+"""
+SOME = """Who was not measured on every concept stands below those who were: beside the runs, on how many.
 
 """
 DIFFERENCES = """
@@ -55,6 +59,7 @@ def render(board: Board) -> str:
                        names=", ".join(map(_text, names)),
                        protocols=", ".join(protocols))  # fmt: skip
     page += ALONE if len(names) == 1 else ""
+    page += "" if board.cells.whole.all() else SOME
     page += _main(board)
     failed = [f"- {_code(r.method)} on {_text(r.concept)}, seed {r.seed}: {r.status}, {_text(r.reason)}"
               for r in board.rows if r.status != "ok"]  # fmt: skip
@@ -63,12 +68,13 @@ def render(board: Board) -> str:
 
 
 def _main(board: Board) -> str:
-    """Returns the anchors, then the methods by their first column."""
+    """Returns the anchors, then the methods by their first column, those measured on every concept first."""
     counts = runs(board)
     anchors = [[f"*{LABELS[a]}*", *(_cell(v[c], 0) if c in v else "" for c in board.columns),
                 *[""] * (len(board.costs) + 1)] for a, v in board.anchors.items()]  # fmt: skip
     own = [[_code(m), *(_cell(board.values[c], i) for c in board.columns),
-            *(number(board.values[c][0][i], 0) for c in board.costs), counts.get(m, "")]
+            *(number(board.values[c][0][i], 0) for c in board.costs),
+            ", ".join(filter(None, (counts.get(m, ""), covered(board, i))))]
            for i, m in enumerate(board.cells.methods)]  # fmt: skip
     head = ["method", *headings(board), *board.costs.values(), "runs"]
     return _table(head, [*(a for a in anchors if any(a[1:])), *own])  # only costs are no anchor
@@ -85,6 +91,12 @@ def runs(board: Board) -> dict[str, str]:
     for row in board.rows:
         own.setdefault(row.method, []).append(row.status == "ok")
     return {method: f"{sum(well)}/{len(well)}" for method, well in own.items()}
+
+
+def covered(board: Board, index: int) -> str:
+    """Returns `1 of 6 concepts` for a method that was not measured on all of them."""
+    cells = board.cells
+    return "" if cells.whole[index] else f"{cells.covered[index]} of {counted(cells.every, 'concept')}"
 
 
 def number(value: float, decimals: int = 3) -> str:
@@ -154,11 +166,6 @@ def _fronts(board: Board) -> str:
 
 def _share(chance: float) -> str:
     return f" ({chance:.2f})" if np.isfinite(chance) else ""
-
-
-def counted(number: int, what: str) -> str:
-    """Returns `1 concept`, `2 concepts`."""
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _by_method(board: Board, cell: Callable[[str, int], str], leave_out: str = "") -> str:

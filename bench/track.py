@@ -13,6 +13,7 @@ from pydantic import NonNegativeFloat, PositiveInt, PrivateAttr
 from bench.errors import BenchError
 from bench.optional import Choice, chosen
 from bench.tracked import About, Table, finished, fronts
+from bench.words import counted
 
 
 class Tracker(Choice):
@@ -119,7 +120,7 @@ def track(words: list[str], sync: bool) -> int:
         follower.finished(folder)
     follower.fronts(folders)
     missed = follower.close(None)
-    runs_ = f"{len(folders)} run{'s' * (len(folders) != 1)}"
+    runs_ = counted(len(folders), "run")
     sys.stdout.write(f"{runs_} to {to.name} in {to.folder}; {missed or 'none'} not logged\n")
     return 1 if missed else 0
 

@@ -50,7 +50,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pictures").mkdir()
     Image.new("RGB", (192, 64), (90, 140, 60)).save(folder / "pictures" / "bold-cat-seed0.webp")
     Image.new("RGB", (192, 64), (90, 90, 160)).save(folder / "pictures" / "plain-cow-seed1.webp")
-    (folder / "index.html").write_text(board_page.render(analyse(rows()), folder / "pictures"), encoding="utf-8")
+    Image.new("RGB", (128, 64), (90, 90, 90)).save(folder / "pictures" / "none-cat-seed0.webp")
+    found = [*rows(), _row("none", "cat", 0, 0.1, 0.4, anchors={}, cost={})]
+    (folder / "index.html").write_text(board_page.render(analyse(found), folder / "pictures"), encoding="utf-8")
     return folder / "index.html"
 
 
@@ -70,10 +72,25 @@ def test_what_a_row_says_is_text(page: Path) -> None:
     assert sum(tag == "script" for tag, _ in reader.tags) == 3  # the data, the library and the page's own
     assert [a for tag, a in reader.tags if any(name.startswith("on") for name in a)] == []
     sources = [a.get("src") for tag, a in reader.tags if tag in ("img", "script", "link") and a.get("src")]
-    assert [s[:23] for s in sources] == ["data:image/webp;base64,"] * 4  # beside the method's name, and by concept
-    assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,"]
+    assert [s[:23] for s in sources] == ["data:image/webp;base64,"] * 5  # beside the method's name, and by concept
+    assert [a["href"] for tag, a in reader.tags if "href" in a] == ["data:,", "README.md", "rows/"]
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
     assert EVIL in {p["method"] for p in data["fronts"][0]["points"]}
+
+
+def test_it_leads_to_what_lies_beside_it(root: Path) -> None:
+    folder = next(p.parent for p in (root / "leaderboards").glob("*/rows"))
+    reader = _Reader()
+    reader.feed(board_page.render(analyse(rows()), folder / "pictures"))
+    links = [a["href"] for tag, a in reader.tags if tag == "a"]
+    assert links == ["README.md", "rows/", "../FINDINGS.md", "../CLAIMS.md"]
+    assert [x for x in links if x and not (folder / x).exists()] == []
+
+
+def test_the_column_of_fronts_is_explained(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert f'title="on how many of the {text.count("<canvas")} fronts below' in text
+    assert "fronts</em> counts on how many of the fronts above a method is" in text.partition('id="how"')[2]
 
 
 def test_only_its_own_scripts_may_run(page: Path) -> None:
@@ -150,6 +167,62 @@ def test_headings_sort(chromium: Browser, page: Path) -> None:
 
 
 @needs_browser
+@pytest.mark.parametrize(
+    ("better", "best_first"), [("higher", "descending"), ("lower", "ascending"), ("zero", "ascending")]
+)
+def test_a_heading_says_how_its_numbers_run(chromium: Browser, tmp_path: Path, better: str, best_first: str) -> None:
+    def of(v: float) -> dict[str, Value]:
+        return {"dino": Value(value=v, low=v, high=v, n=9, better=better, checkpoint="j", version=1)}  # type: ignore[arg-type]
+
+    found = [_row(m, c, 0, 0, 0, measured=of(v)) for m, v in (("a", 0.95), ("b", 0.05)) for c in ("cat", "cow")]
+    (tmp_path / "index.html").write_text(board_page.render(analyse(found), tmp_path), encoding="utf-8")
+    chromium.open(tmp_path / "index.html")
+    said = "[...document.querySelectorAll('thead th[aria-sort]')].map(h => h.ariaSort)[1]"
+    other = {"ascending": "descending", "descending": "ascending"}
+    best = ["a", "b"] if better == "higher" else ["b", "a"]
+    assert (chromium.evaluate(said), _shown(chromium)) == (best_first, best)
+    chromium.click("th:nth-child(2) button")
+    assert (chromium.evaluate(said), _shown(chromium)) == (other[best_first], best[::-1])
+    chromium.click("[data-view=rank]")
+    assert chromium.evaluate(said) == "descending"  # 2 before 1, whatever the values do
+    chromium.click("th:first-child button")
+    assert chromium.evaluate(said) == "none"
+    chromium.click("th:nth-child(2) button")
+    assert (chromium.evaluate(said), _shown(chromium)) == ("ascending", best)
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board where one method has the highest values, and one concept alone."""
+    path = tmp_path_factory.mktemp("uneven") / "index.html"
+    three = [*(_row(m, c, 0, d, t) for m, d, t in (("a", 0.5, 0.6), ("b", 0.6, 0.5)) for c in ("cat", "cow", "dog"))]
+    found = [*three, _row("easy", "cat", 0, 0.9, 0.9)]
+    path.write_text(board_page.render(analyse(found), path.parent), encoding="utf-8")
+    return path
+
+
+def test_what_lacks_a_concept_is_marked_and_never_the_best(uneven: Path) -> None:
+    lines = [r.partition("</tr>")[0] for r in uneven.read_text(encoding="utf-8").split('<tr data-method="')[1:]]
+    rows_ = {line.partition('"')[0]: line for line in lines}
+    assert "<small>1 of 3 concepts</small>" in rows_["easy"] and "not measured on every" not in rows_["easy"]
+    assert [(m, "data-some" in r, r.count(" best")) for m, r in rows_.items()] == [
+        ("b", False, 1), ("a", False, 1), ("easy", True, 0)
+    ]  # fmt: skip
+
+
+@needs_browser
+def test_what_lacks_a_concept_stays_last_however_sorted(chromium: Browser, uneven: Path) -> None:
+    chromium.open(uneven)
+    assert _shown(chromium) == ["b", "a", "easy"]
+    for column, orders in ((2, ("ab", "ba")), (3, ("ab", "ba"))):
+        for order in orders:
+            chromium.click(f"th:nth-child({column}) button")
+            assert _shown(chromium) == [*order, "easy"]
+    chromium.click("th:first-child button")  # by name is by name
+    assert _shown(chromium) == ["a", "b", "easy"]
+
+
+@needs_browser
 def test_words_and_fronts_filter(chromium: Browser, page: Path) -> None:
     chromium.open(page)
     chromium.click("#filter")
@@ -172,11 +245,15 @@ def test_words_and_fronts_filter(chromium: Browser, page: Path) -> None:
 def test_views_and_groups_change_the_cells(chromium: Browser, page: Path) -> None:
     chromium.open(page)
     cell = "document.querySelector('[data-method=plain] td:nth-child({})').innerText"
+    anchors = "document.querySelector('.anchors').checkVisibility()"
     assert chromium.evaluate(cell.format(2)).startswith("0.720")
+    assert chromium.evaluate(anchors)
     chromium.click("[data-view=difference]")
     assert chromium.evaluate(cell.format(2)).split("\n")[0] == "+0.200"
+    assert not chromium.evaluate(anchors)  # they have no difference and no rank
     chromium.click("[data-view=rank]")
     assert chromium.evaluate(cell.format(2)).split("\n")[0] == "2"
+    assert not chromium.evaluate(anchors)
     chromium.click(".groups button:nth-of-type(2)")
     assert chromium.evaluate("document.querySelector('[data-method=plain] td:nth-child(3)').checkVisibility()") is False
 
@@ -217,4 +294,11 @@ def test_a_method_is_marked_everywhere_and_its_picture_opens(chromium: Browser, 
     chromium.click("[data-method=bold] .thumb")
     assert chromium.evaluate("document.getElementById('pictures').open")
     assert chromium.evaluate("document.querySelector('dialog img').naturalWidth") == 192
+    said = "document.getElementById('pictures').innerText"
+    assert "bold on cat" in chromium.evaluate(said) and "four prompts that name the concept" in chromium.evaluate(said)
+    below = "document.querySelector('dialog .untouched')"
+    assert chromium.evaluate(f"{below}.checkVisibility() && {below}.querySelector('img').naturalWidth") == 128
+    chromium.click("dialog form button")
+    chromium.click("[data-method=plain] .thumb")  # of a concept the untouched model has no pictures of
+    assert "plain on cow" in chromium.evaluate(said) and not chromium.evaluate(f"{below}.checkVisibility()")
     assert chromium.complaints == []

@@ -60,6 +60,15 @@ def test_what_lacks_the_first_column_stands_last() -> None:
     assert page.index("`poor`") < page.index("`unmeasured`")
 
 
+def test_what_lacks_a_concept_stands_below_and_says_so() -> None:
+    rows = [make(m, c, dino=d) for m, d in (("poor", 0.3), ("good", 0.5)) for c in ("cat", "cow", "dog")]
+    rows += [make("easy", "cat", dino=0.9), make("good", "pig", status="failed", reason="no", measured={})]
+    page = render(rows)
+    assert page.index("`good`") < page.index("`poor`") < page.index("`easy`")
+    assert "| 1/1, 1 of 3 concepts |" in page and page.count("of 3 concepts |") == 1  # nobody has the fourth
+    assert "stands below" in page and "stands below" not in render(rows[:6])
+
+
 def test_lower_is_better_where_it_is() -> None:
     rows = [make(m, kind="erase", measured={"leakage": _value(v, "lower")}) for m, v in (("a", 0.9), ("b", 0.1))]
     assert render(rows).index("`b`") < render(rows).index("`a`")

@@ -75,12 +75,26 @@ def test_a_find_is_wanted_on_one_channel_and_a_fault_on_another() -> None:
     away: Any = {"class": ("lower", "preservation"), "novelty": ("neither", "erasure")}
     found = _metric("found", "higher", binary=True, plain="concept", elsewhere=away)
     values = {k: v for c in ("concept", *away) for k, v in _table("found", [1, 0], channel=c).items()}
-    scores = _scores(values | _table("found", [1, 1], "none", "class"))
+    scores = _scores(values | _table("found", [0, 0], "none", "class"))
     marks = {(c, s): scores.marks([found], c, 0, s) for c in ("concept", *away) for s in (0, 1)}
     assert {at: said for at, said in marks.items() if said} == {("concept", 1): ["found 0"], ("class", 0): ["found 1"]}
     assert scores.tally([found]) == [("found 0", "concept", 1, 2), ("found 1", "class", 1, 2)]
     (ends,) = scores.extremes([found], [])
     assert {(s.channel, s.value) for s in ends.worst} == {("concept", 0.0), ("class", 1.0)} and ends.count == 4
+
+
+def test_what_the_untouched_model_has_too_is_no_mark_unless_it_was_to_go() -> None:
+    away: Any = {"unrelated": ("lower", "preservation")}
+    rate = _metric("concept rate", "higher", binary=True, plain="concept", elsewhere=away)
+    values = _table("concept rate", [1, 1, 1], channel="unrelated")
+    scores = _scores(values | _table("concept rate", [1, 0], "none", "unrelated"))
+    assert [scores.marks([rate], "unrelated", *at) for at in ((0, 0), (0, 1), (1, 0))] == [
+        [], ["concept rate 1"], ["concept rate 1"]  # the last has no picture before it
+    ]  # fmt: skip
+    assert scores.tally([rate]) == [("concept rate 1", "unrelated", 2, 3)]
+    erased = _metric("detected", "lower", binary=True, plain="concept", group="erasure")
+    both = _scores(_table("detected", [1], channel="alias") | _table("detected", [1], "none", "alias"))
+    assert both.marks([erased], "alias", 0, 0) == ["detected 1"]  # it should be gone
 
 
 def test_what_is_neither_good_nor_bad_has_no_ends() -> None:

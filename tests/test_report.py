@@ -25,6 +25,7 @@ from bench.plan import Plan, Training
 from bench.report import write_report
 from bench.row import Row, Value
 from bench.store import Store
+from bench.words import counted
 from metrics.detection import recognized
 from metrics.preservation import distance
 
@@ -339,6 +340,14 @@ def test_the_headline_says_what_a_learner_broke_and_no_ratio():
     assert "drift is largest on unrelated prompts, 0.032" in verdict(make_row())  # where nothing reads the pictures
 
 
+@pytest.mark.parametrize(("rate", "words"), [(1.0, "100 %"), (0.5, "50 %"), (0.49, "")])
+def test_the_headline_of_copied_references_says_so(rate, words):
+    copies = {"copy_rate": value(rate, rate, rate, "lower", group="fidelity")}
+    said = verdict(make_row(measured=measured(0.99) | copies))
+    but = f", but {words} of its pictures are near copies of a reference" if words else ""
+    assert f"past the references' 0.952{but}; CLIP-T" in said
+
+
 def test_the_headline_of_an_eraser_is_its_score_the_worst_words_and_the_attacks():
     leaks = {"leakage": 0.0, "leakage/alias": 0.833, "leakage/compose": 0.1}
     row = make_row(kind="erase", anchors={}, measured={
@@ -366,7 +375,16 @@ def test_the_words_of_every_task_are_of_values_that_are_measured(root):
     known = {m.value_name(c) for m in load_metrics(quick["metrics"]) for c in m.channels}
     said = yaml.safe_load((root / "conf" / "headline.yaml").read_text(encoding="utf-8"))
     assert set(settings()["columns"]) == set(said["clauses"])
-    assert {n for clauses in said["clauses"].values() for c in clauses for n in c["of"]} <= known
+    clauses = [c for task in said["clauses"].values() for c in task]
+    assert {n for c in clauses for n in (*c["of"], c.get("but", {}).get("of", "dino"))} <= known
+
+
+def test_one_is_no_plural(tmp_path):
+    said = [counted(n, "stage") for n in (0, 1, 2, 1200)]
+    assert said == ["0 stages", "1 stage", "2 stages", "1,200 stages"]
+    _, page = report(tmp_path, make_row(measured={"dino": measured()["dino"].model_copy(update={"n": 1})}))
+    assert "from 1 reference picture " in page.text
+    assert "dino-judge, 1 picture " in page.text and "1 prompt." in page.text
 
 
 def test_no_negative_zero():

@@ -19,8 +19,8 @@ from tiny import run_args, unet_folder
 from bench import reproduce
 from bench.__main__ import main
 from bench.compare import Difference, differences
-from bench.compare_show import split
-from bench.compare_sides import Side, side
+from bench.compare_show import costs, split, told
+from bench.compare_sides import Side, class_phrase, side
 from bench.reported import factor, reported
 from bench.reproduce import studies
 from bench.row import Row, Value
@@ -310,6 +310,29 @@ def test_the_tasks_own_values_stand_first_and_the_others_are_folded(compared: Pa
     text = Page(compared.read_text()).text
     assert text.index("main values") < text.index("The differences")
     assert "Training: dreambooth_lora" in text and "DINO" in text[: text.index("The differences")]
+
+
+def test_the_class_is_named_in_a_comparison_as_in_a_report(root: Path) -> None:
+    row = side(str(run_of(root, "dreambooth_lora/poodle")), None).rows[0]
+    known = Value(value=1, low=1, high=1, n=9, better="higher", checkpoint="j", version=1)
+    row = row.model_copy(update={"measured": {"recognized/class": known}, "anchors": {}})
+    scored = row.model_copy(update={"method": "my_lora", "provenance": {"command": "python -m bench score --images x"}})
+    far = row.model_copy(update={"dataset": "elsewhere", "provenance": {}})
+    for of, words in ((row, "plain “dog” pictures"), (scored, "plain “dog” pictures"), (far, "plain “class” pictures")):
+        (_, said), _ = told(Side("x", [of]), Side("y", [of]))
+        assert words in said
+    mixed = row.model_copy(update={"concept": "cat_in_ink", "provenance": {}})  # of two concepts
+    assert class_phrase(mixed) == "cat"
+
+
+def test_costs_that_are_not_known_are_left_out() -> None:
+    def made(method: str, **cost: float) -> Side:
+        return Side(method, [_row(method, "cat", 0).model_copy(update={"cost": cost})])
+
+    whole = made("x", seconds=12.5, steps=1, parameters=2000)
+    assert costs(whole, made("my_lora", forward_images=9)) == ["Training: x 12.5 s, 1 step, 2,000 parameters."]
+    assert costs(made("y", parameters=0), whole)[0].startswith("Training: y 0 parameters; x 12.5 s")
+    assert costs(made("y"), made("z")) == []
 
 
 def test_names_of_methods_are_escaped(tmp_path: Path) -> None:

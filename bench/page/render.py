@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.headline import number
+from bench.words import counted
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
@@ -17,5 +18,6 @@ def render(template: str, **context: Any) -> str:
     env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True)  # fmt: skip
     env.filters["number"] = lambda value: number(value).replace("-", "\N{MINUS SIGN}")
+    env.filters["counted"] = counted
     env.filters["short"] = lambda value: f"{value:z.3g}".replace("-", "\N{MINUS SIGN}")
     return env.get_template(template).render(**context)

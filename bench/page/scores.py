@@ -107,7 +107,8 @@ class Scores:
     def marks(self, metrics: Iterable[Metric], channel: str, prompt: int, seed: int) -> list[str]:
         """Returns what is to be said beside a picture of the method's: of metrics that are 0 or 1, what went wrong.
 
-        A hit that nobody wants is always said; a miss where it is asked for, or the untouched model had none.
+        Where the method is asked for something, whatever nobody wants is said: on the metric's own channel, and of what
+        was to be erased. Elsewhere only what the untouched model's picture of the same noise has not: it is no change.
         """
         own = self.single(AFTER, channel, prompt, seed)
         was = self.single(BEFORE, channel, prompt, seed)
@@ -115,8 +116,9 @@ class Scores:
         for m in metrics:
             end = END.get(m.direction(channel))
             if m.binary and m.name in own and own[m.name] == end:
-                wanted = end == END["lower"] or channel == m.plain or was.get(m.name) == 1
-                out += [f"{m.title} {own[m.name]:.0f}"] if wanted else []
+                asked = channel == m.plain or m.group_on(channel) == "erasure"
+                changed = was.get(m.name, 0.0) != end  # nothing kept of it: a hit is new, a miss is not
+                out += [f"{m.title} {own[m.name]:.0f}"] if asked or changed else []
         return out
 
     def tally(self, metrics: Sequence[Metric]) -> list[tuple[str, str, int, int]]:

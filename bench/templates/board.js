@@ -9,28 +9,36 @@
   const charts = [];
   let picked = null;
 
-  // Sorting: the best first, a second click the worst first; what was not measured stays last.
+  // Sorting: the best first, a second click the worst first; what was measured on few concepts, or not, stays last.
   const valueOf = (row, by) => {
     if (by === "name") return row.dataset.method;
     const text = by === "fronts" ? row.dataset.fronts : row.children[+by].dataset.value;
     return text === "" ? null : +text;
   };
   const compare = (a, b, by, up) => {
+    const some = by === "name" ? 0 : ("some" in a.dataset) - ("some" in b.dataset);
+    if (some) return some;
     const [x, y] = [valueOf(a, by), valueOf(b, by)];
     if (x === null || y === null) return (x === null) - (y === null) || order.get(a) - order.get(b);
     const sign = typeof x === "string" ? x.localeCompare(y, "en") : y - x;
     return (up ? -sign : sign) || order.get(a) - order.get(b);
   };
+  const sorted = { head: table.querySelector('thead th:not([aria-sort="none"])[aria-sort]'), worst: false };
+  const announce = () => { // how the numbers shown run: the best is the highest, the lowest or rank 1
+    for (const th of $("thead th[aria-sort]", table)) th.setAttribute("aria-sort", "none");
+    if (!sorted.head) return;
+    const { best, ranked } = sorted.head.dataset;
+    const up = best === "ascending" || (ranked !== undefined && table.dataset.shows === "rank");
+    sorted.head.setAttribute("aria-sort", up === sorted.worst ? "descending" : "ascending");
+  };
   for (const button of $("thead button", table)) {
     button.addEventListener("click", () => {
       const head = button.closest("th");
       const by = button.dataset.sort;
-      const first = by === "name" ? "ascending" : "descending";
-      const second = by === "name" ? "descending" : "ascending";
-      const now = head.getAttribute("aria-sort") === first ? second : first;
-      for (const th of $("thead th[aria-sort]", table)) th.setAttribute("aria-sort", "none");
-      head.setAttribute("aria-sort", now);
-      body.append(...[...rows].sort((a, b) => compare(a, b, by, now === second)));
+      sorted.worst = head === sorted.head && !sorted.worst;
+      sorted.head = head;
+      announce();
+      body.append(...[...rows].sort((a, b) => compare(a, b, by, sorted.worst)));
     });
   }
 
@@ -58,7 +66,7 @@
   const press = (buttons, one) => buttons.forEach((b) => b.setAttribute("aria-pressed", String(b === one)));
   const views = $(".views button");
   for (const button of views) {
-    button.addEventListener("click", () => { press(views, button); table.dataset.shows = button.dataset.view; });
+    button.addEventListener("click", () => { press(views, button); table.dataset.shows = button.dataset.view; announce(); });
   }
   const groups = $(".groups button");
   const parts = document.getElementById("parts");
@@ -89,9 +97,14 @@
   const dialog = document.getElementById("pictures");
   for (const thumb of $(".thumb")) {
     thumb.addEventListener("click", () => {
-      dialog.querySelector("p").textContent = thumb.closest("tr").dataset.method;
-      dialog.querySelector("img").src = thumb.firstElementChild.src;
-      dialog.querySelector("img").alt = thumb.firstElementChild.alt;
+      const { concept } = thumb.dataset;
+      const [own, below] = $("img", dialog);
+      const untouched = $(".strips img").find((i) => i.dataset.concept === concept && i.dataset.method === "none");
+      document.getElementById("pictured").textContent = `${thumb.closest("tr").dataset.method} on ${concept}`;
+      own.src = thumb.firstElementChild.src;
+      own.alt = thumb.firstElementChild.alt;
+      below.parentElement.hidden = !untouched;
+      if (untouched) [below.src, below.alt] = [untouched.src, untouched.alt];
       dialog.showModal();
     });
   }
