@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.boards import settings
+from bench.boards import settings, task_of
 from bench.cells import Cells, gather, once
 from bench.paired import Differences, against
 from bench.pareto import Front, front
@@ -46,7 +46,7 @@ class Board:
     @property
     def kind(self) -> str:
         """The task."""
-        return self.rows[0].kind
+        return task_of(self.rows[0])
 
 
 def _bounds(column: str) -> tuple[float | None, float | None]:
@@ -60,7 +60,7 @@ def analyse(rows: Sequence[Row]) -> Board:
     Args:
         rows: of one board, at least one.
     """
-    config, kind = settings(), rows[0].kind
+    config, kind = settings(), task_of(rows[0])
     counted = once(rows)
     cells = gather(counted, config["columns"].get(kind, []), list(config["costs"]))
     columns = [c for c in cells.values if c not in config["costs"]]

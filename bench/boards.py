@@ -17,9 +17,15 @@ def settings() -> dict[str, Any]:
     return yaml.safe_load((paths.shipped("conf") / "leaderboard.yaml").read_text(encoding="utf-8"))
 
 
+def task_of(row: Row) -> str:
+    """Returns what a row's table is of: its kind, but for several concepts at once, which are learned or erased."""
+    erases = any(name.partition("/")[0] == "leakage" for name in (*row.measured, *row.unmeasured))
+    return "multi_erase" if row.kind == "multi" and erases else row.kind
+
+
 def board_of(row: Row) -> str:
     """Returns the board a row belongs to; what one protocol asks is not held against what another does."""
-    plain = f"{row.dataset}-{row.model}-{row.kind}"
+    plain = f"{row.dataset}-{row.model}-{task_of(row)}"
     return plain if row.protocol == settings()["protocol"] else f"{plain}-{row.protocol}"
 
 

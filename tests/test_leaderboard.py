@@ -131,6 +131,13 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     assert board_of(make(protocol="full")) == "d-m-subject-full"
 
 
+def test_several_at_once_are_learned_on_one_board_and_erased_on_another() -> None:
+    assert board_of(make(kind="multi")) == "d-m-multi"
+    erased = make("esd", kind="multi", measured={"leakage/part": _value(0.2, "lower")})
+    assert board_of(erased) == "d-m-multi_erase"
+    assert "| leakage/part ↓ |" in render([erased])
+
+
 def test_rows_and_pictures_of_one_board_come_onto_another(tmp_path: Path, root: Path) -> None:
     """What one would do to see a run of one's own among those that are published."""
     published = root / "leaderboards" / "stickers-sticker-flow-subject"
