@@ -42,6 +42,12 @@ def candidates(space: dict[str, list[Any]], trials: int, seed: int = 0) -> list[
     return [every[0], *rest][:trials]
 
 
+def space_of(said: dict[str, Any], model: str) -> dict[str, list[Any]]:
+    """Returns what a method's `search` says for a model: lists by field, and under a model's name its own instead."""
+    plain = {k: v for k, v in said.items() if isinstance(v, list)}
+    return plain | (said.get(model) or {})
+
+
 def objective(row: Row, weights: dict[str, float]) -> float:
     """Returns the weighted sum of a row's values; a value the row lacks counts as nothing."""
     if row.status != "ok":
@@ -66,7 +72,7 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
 
     given = [f"+method={method}", f"model={model}", "protocol=tune", f"root={root}", "tuned=none", *more]
     config, _ = compose(given)
-    space: dict[str, list[Any]] = config["method"].get("search") or {}
+    space = space_of(config["method"].get("search") or {}, model)
     if not space:
         raise BenchError(f"method {method} states no search: a mapping of fields to lists of values would be right")
     kinds = resolve_name(config["method"]["_target_"], "method._target_").tasks

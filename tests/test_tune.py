@@ -34,6 +34,12 @@ def test_the_authors_guess_comes_first_and_nothing_twice() -> None:
     assert len(tune.candidates(space, 99)) == 6
 
 
+def test_a_models_own_space_stands_in_place_of_the_others() -> None:
+    said = {"lr": [1, 2], "steps": [10], "m": {"lr": [5]}}
+    assert tune.space_of(said, "m") == {"lr": [5], "steps": [10]}
+    assert tune.space_of(said, "n") == {"lr": [1, 2], "steps": [10]}
+
+
 def test_the_objective_is_the_weighted_sum_and_a_diverged_run_loses() -> None:
     assert tune.objective(_row(dino=0.5, drift=0.2), {"dino": 1.0, "drift": -0.5}) == pytest.approx(0.4)
     assert tune.objective(_row("diverged"), {"dino": 1.0}) < -1e6
@@ -91,7 +97,9 @@ def test_every_search_has_room_for_the_same_budget(root: Path) -> None:
     for path in (root / "conf" / "method").glob("*.yaml"):
         said = yaml.safe_load(path.read_text())
         if "search" in said:
-            searched[path.stem] = len(tune.candidates(said["search"], 10_000))
-            assert set(said["search"]) <= set(said), path
-    assert len(searched) == 14
+            for model in ("sticker-unet", "sticker-flow"):
+                space = tune.space_of(said["search"], model)
+                searched[path.stem, model] = len(tune.candidates(space, 10_000))
+                assert set(space) <= set(said), path
+    assert len(searched) == 2 * 14
     assert {name: n for name, n in searched.items() if n < 5} == {}
