@@ -80,8 +80,10 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
     given = [o for o in (options.images, options.lora, options.list) if o]
     if len(given) != 1:
         raise BenchError("score: one of --images FOLDER, --lora FILE and --list FILE would be right")
-    if not options.lora and (options.trigger is not None or options.weight != 1.0):
-        raise BenchError("score: --weight and --trigger go with --lora FILE")
+    if options.images and options.trigger is not None:
+        raise BenchError("score: --trigger goes with --lora FILE or --list FILE")
+    if not options.lora and options.weight != 1.0:
+        raise BenchError("score: --weight goes with --lora FILE")
     if not any(o.lstrip("+").startswith("concept=") for o in options.overrides):
         raise BenchError("score: concept=NAME would be right: what the pictures or the LoRA are to show")
     name = options.name or _name(options.lora)
@@ -91,7 +93,7 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", "bench", "score", *args])
     config |= {"_made": {"command": command}, "_given": []}  # the overrides alone would not make this row
     if options.list:
-        plan = make(config, method)
+        plan = make(config, method, trigger=options.trigger)
         write_wanted(plan, options.list)
         sys.stdout.write(f"{options.list}: {counted(len(plan.grid.cells), 'picture')}\n")
         return 0

@@ -58,6 +58,10 @@ def test_the_list_says_what_is_asked_for(tmp_path: Path, capsys: pytest.CaptureF
     assert listed[0]["file"] == "concept-00-0.png"
     assert "<new1> dog" in listed[0]["prompt"]
     assert "16 pictures" in capsys.readouterr().out
+    assert main(["score", "--list", str(tmp_path / "own.json"), "--trigger", "sks", *SMALL]) == 0
+    own = json.loads((tmp_path / "own.json").read_text())
+    assert own[0]["prompt"] == listed[0]["prompt"].replace("<new1>", "sks")
+    assert main(["score", "--images", str(tmp_path), "--trigger", "sks", *SMALL]) == 2
 
 
 def test_what_is_missing_or_broken_is_told_before_anything_is_computed(
