@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench import paths
+from bench.boards import task_of
 from bench.meaning import meaningless
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def verdict(row: Row, class_phrase: str = "") -> str:
 def clauses(row: Row, class_phrase: str = "") -> list[str]:
     """Returns the clauses of a task's headline, as `conf/headline.yaml` words them."""
     out, found = [], False
-    for clause in _settings()["clauses"].get(row.kind, []):
+    for clause in _settings()["clauses"].get(task_of(row), []):
         there = [n for n in clause["of"] if n in row.measured]
         if clause.get("without") in row.measured or not (there or "absent" in clause):
             continue

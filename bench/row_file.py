@@ -65,7 +65,7 @@ def _text(path: Path) -> str:
     if path.is_symlink():
         raise BenchError(f"{path}: a plain file would be right")
     if not path.is_file():
-        raise BenchError(f"{path}: no plain file; a run's folder, or its row.json, would be right")
+        raise BenchError(f"{path}: a plain file would be right: a run's row.json, or a run's folder")
     size = path.stat().st_size
     if size > LARGEST:
         raise BenchError(f"{path}: {size} bytes; a row has at most {LARGEST}")
