@@ -154,6 +154,8 @@ def test_parts_load_as_they_are_stored_and_nothing_is_lost(tmp_path: Path) -> No
     pipe.transformer.to(torch.bfloat16)
     pipe.text_encoder_3.to(torch.float16)
     pipe.save_pretrained(tmp_path / "mixed")
+    for name in ("vae/diffusion_pytorch_model", "text_encoder/model"):  # a variant beside a part is not the part
+        (tmp_path / "mixed" / f"{name}.fp16.safetensors").write_bytes(b"never read")
     network = sd3.load(tmp_path / "mixed", 20, None, 0)
     stored = {"transformer": torch.bfloat16, "vae": torch.float32, "text_encoder_3": torch.float16}
     assert {n: getattr(network.pipe, n).dtype for n in stored} == stored

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.backbone.base import Backbone
+from bench.backbone.files import VARIANT
 from bench.errors import BenchError
 
 
@@ -88,7 +89,8 @@ def stored(path: Path) -> dict[str, torch.dtype]:
     from safetensors import safe_open
 
     found = {"default": torch.float32}
-    for part in sorted({p.parent for p in path.glob("*/*.safetensors")}):
-        with safe_open(min(part.glob("*.safetensors")), framework="pt") as file:
+    weights = [p for p in path.glob("*/*.safetensors") if not VARIANT.search(p.name)]
+    for part in sorted({p.parent for p in weights}):
+        with safe_open(min(p for p in weights if p.parent == part), framework="pt") as file:
             found[part.name] = file.get_tensor(min(file.keys())).dtype
     return found
