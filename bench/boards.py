@@ -10,6 +10,8 @@ import yaml
 from bench import paths
 from bench.row import Row
 
+ROWS = "rows"  # a board's folder of them
+
 
 @cache
 def settings() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.boards import task_of
 from bench.compare import Difference
 from bench.compare_show import balance, costs, labels, note, split, told
 from bench.compare_sides import Side, pictures
@@ -22,7 +23,7 @@ from bench.store import write_text
 
 def write(path: Path, first: Side, second: Side, found: Sequence[Difference], unit: str) -> None:
     """Writes the page."""
-    names, (main, rest) = labels(first, second), split(found, first.rows[0].kind)
+    names, (main, rest) = labels(first, second), split(found, task_of(first.rows[0]))
     context = {"names": names, "rows": (first.rows[0], second.rows[0]), "counts": (len(first.rows), len(second.rows)),
                "concepts": list(dict.fromkeys(r.concept for r in first.rows)), "main": main, "rest": rest,
                "told": told(first, second), "costs": costs(first, second), "balance": balance(main, names),

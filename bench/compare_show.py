@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.boards import settings
+from bench.boards import settings, task_of
 from bench.compare import Difference
 from bench.compare_sides import Side, class_phrase
 from bench.headline import number, verdict
@@ -32,7 +32,7 @@ def show(first: Side, second: Side, found: Sequence[Difference], unit: str) -> N
     from rich.table import Table
     from rich.text import Text
 
-    names, (main, rest) = labels(first, second), split(found, first.rows[0].kind)
+    names, (main, rest) = labels(first, second), split(found, task_of(first.rows[0]))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("   value", no_wrap=True)
     for heading in (*names, "difference", "[low, high]", "pairs"):
@@ -55,10 +55,10 @@ def show(first: Side, second: Side, found: Sequence[Difference], unit: str) -> N
         sys.stdout.write(f"{counted(len(rest), 'more value')} {'is' if len(rest) == 1 else 'are'} on the page\n")
 
 
-def split(found: Sequence[Difference], kind: str) -> tuple[list[Difference], list[Difference]]:
+def split(found: Sequence[Difference], task: str) -> tuple[list[Difference], list[Difference]]:
     """Returns the values that the task's board has, in its order, and the others; all where it has none of them."""
     by_name = {d.name: d for d in found}
-    main = [by_name[c] for c in settings()["columns"].get(kind, []) if c in by_name]
+    main = [by_name[c] for c in settings()["columns"].get(task, []) if c in by_name]
     return (main, [d for d in found if d not in main]) if main else (list(found), [])
 
 

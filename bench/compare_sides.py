@@ -49,10 +49,10 @@ def side(said: str, board: Path | None) -> Side:
     path = Path(said)
     if not path.exists():
         raise BenchError(f"{said}: no such run; a run's folder or row.json, or --board FOLDER with methods, is right")
-    runs = [path, *path.glob("*/row.json"), *path.glob("*/*/row.json")]
     file = path / "row.json" if path.is_dir() else path
-    if not file.is_file() and len(runs) == 2:  # a method's folder with one run in it
-        file = runs[1]
+    below = [*path.glob("*/row.json"), *path.glob("*/*/row.json")]
+    if not file.is_file() and len(below) == 1:  # a method's folder with one run in it
+        (file,) = below
     if not file.is_file():
         rows = [r for r in collect([path]).values() if r.status == "ok"]
         if not rows:

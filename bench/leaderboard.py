@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bench import board_page, figures, strips, tables
 from bench.analysis import analyse
-from bench.boards import board_of, name_of, stands
+from bench.boards import ROWS, board_of, name_of, stands
 from bench.cells import finished
 from bench.config import NAME, by_hand
 from bench.errors import BenchError
@@ -22,7 +22,6 @@ from bench.row import Row
 from bench.store import write_text
 from bench.submission import SUFFIX, checked
 
-ROWS = "rows"  # a board's folder of them
 log = logging.getLogger("bench")
 
 
@@ -53,11 +52,14 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
 
 
 def files(given: Path) -> list[Path]:
-    """Returns the runs, submissions and rows of boards in a folder, or the one submission."""
-    if given.suffix == SUFFIX:
+    """Returns the runs, submissions and rows of boards in a folder, or the one file."""
+    if given.is_file():
         return [given]
-    board = [p for p in given.rglob("*.json") if p.parent.name == ROWS]
-    return [*given.rglob("row.json"), *given.rglob(f"*{SUFFIX}"), *board]
+    return [p for p in given.rglob("*") if p.name == "row.json" or p.suffix == SUFFIX or _of_board(p)]
+
+
+def _of_board(path: Path) -> bool:
+    return path.parent.name == ROWS and path.suffix == ".json"
 
 
 def _made(path: Path) -> Row | None:
@@ -98,8 +100,8 @@ def update(out: Path, rows: Sequence[Row]) -> list[Path]:
     if wrong := [name for names in new for name in names if not re.match(NAME, name)]:
         raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
     for (folder_name, name), row in new.items():
-        write_text(out / folder_name / "rows" / name, row.model_dump_json(indent=1) + "\n")
-    folders = sorted(p.parent for p in out.glob("*/rows") if any(p.glob("*.json")))
+        write_text(out / folder_name / ROWS / name, row.model_dump_json(indent=1) + "\n")
+    folders = sorted(p.parent for p in out.glob(f"*/{ROWS}") if any(p.glob("*.json")))
     for folder in folders:
         render(folder)
     return folders
@@ -119,7 +121,7 @@ def read(folder: Path) -> list[Row]:
     Raises:
         BenchError: a file is no row, or means nothing.
     """
-    return [_row(p) for p in sorted((folder / "rows").glob("*.json"))]
+    return [_row(p) for p in sorted((folder / ROWS).glob("*.json"))]
 
 
 def _row(path: Path) -> Row:

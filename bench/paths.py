@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -32,11 +31,3 @@ def embedded(path: str, home: Path) -> Path:
 def weights() -> Path:
     """Returns the folder of the embedded world's trained models."""
     return _PACKAGE / "stickers" / "weights"
-
-
-def shipped_models(families: Sequence[str]) -> list[str]:
-    """Returns the models of `conf/model` that come with their weights and are of one of the families."""
-    import yaml
-
-    every = (yaml.safe_load(p.read_text(encoding="utf-8")) for p in sorted((shipped("conf") / "model").glob("*.yaml")))
-    return [m["name"] for m in every if m["family"] in families and m["path"].startswith("embedded:")]

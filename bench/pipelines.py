@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+import yaml
+
+from bench.errors import BenchError, NotServed
+from bench.paths import shipped
 
 # Pipeline class → the modules of bench/backbone that are made for it, its own first. What a class is trained and drawn
 # with is known by these and by the files that all share: a new class, or a change to one, re-trains no other.
@@ -57,6 +61,22 @@ def check_family(family: str, folder: Path) -> None:
     if family != own:
         raise BenchError(f"model.family={family}: {folder} holds a {class_of(folder)} that predicts {own}; {own} would "
                          "be right")  # fmt: skip
+
+
+def other_family(method: str, families: Sequence[str], model: dict[str, Any], why: str = "") -> NotServed:
+    """Returns what is said of a method and a model it is not made for, with the models that come with the harness.
+
+    Args:
+        method: its name.
+        families: those it is made for.
+        model: the model's configuration.
+        why: it is not made for this one.
+    """
+    every = (yaml.safe_load(p.read_text(encoding="utf-8")) for p in sorted((shipped("conf") / "model").glob("*.yaml")))
+    own = [m["name"] for m in every if m["family"] in families and m["path"].startswith("embedded:")]
+    here = f"; model={' or '.join(own)} would be right" if own else ""
+    said = f"method {method} is made for {', '.join(families)} models, and {model['name']} is {model['family']}"
+    return NotServed(f"{said}{': ' * bool(why)}{why}{here}")
 
 
 def code(pipeline: str) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import paths
 from bench.errors import BenchError, NotServed
 from bench.names import source_file
+from bench.pipelines import other_family
 from bench.plan import Plan, make
 from bench.progress import track
 from bench.sweep import requests
@@ -63,10 +63,7 @@ def check(plan: Plan) -> None:
                 f"method {name} has no field {unknown[0]!r}; it has {', '.join(said.fields or ()) or 'none'}"
             )
         if said.families is not None and model["family"] not in said.families:
-            made = ", ".join(said.families)
-            own = " or ".join(paths.shipped_models(said.families))
-            here = f"; model={own} would be right" if own else ""
-            raise NotServed(f"method {name} is made for {made} models, and {model['name']} is {model['family']}{here}")
+            raise other_family(name, said.families, model)
         composite = plan.concept.kind in ("multi", "subject_style")
         for concept in [training.concept, *([plan.concept] if composite else [])]:
             if said.tasks is not None and concept.kind not in said.tasks:

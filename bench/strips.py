@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.boards import ROWS
 from bench.config import NAME
 from bench.errors import BenchError
 from bench.row import Row
@@ -33,7 +34,7 @@ def keep(path: Path, row: Row, board: Path) -> bool:
     Returns:
         Whether the run's pictures are there.
     """
-    if path.parent.name == "rows":  # of another board, which has the strip itself
+    if path.parent.name == ROWS:  # of another board, which has the strip itself
         return _copied(path.parents[1] / "pictures" / name(row), board / "pictures")
     pictures = Store(path.absolute().parents[2]).path("generate", row.fingerprints.get("generate", ""))
     found = [p for p in (pictures / f"{prompt}-0.png" for prompt in SHOWN) if p.is_file()]

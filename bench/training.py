@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import paths
 from bench.config import first_error
 from bench.errors import BenchError, NotServed
 from bench.names import resolve_name
+from bench.pipelines import other_family
 from bench.plan import Plan, Training
 
 if TYPE_CHECKING:
@@ -99,11 +99,7 @@ def instantiate(plan: Plan, training: Training) -> Any:
     model = plan.config["model"]
     if model["family"] not in method.families:
         why = getattr(cls, "not_for", {}).get(model["family"], "")
-        own = " or ".join(paths.shipped_models(method.families))
-        raise NotServed(
-            f"method {name} is made for {', '.join(method.families)} models, and {model['name']} is "
-            f"{model['family']}{': ' * bool(why)}{why}{f'; model={own} would be right' if own else ''}"
-        )
+        raise other_family(name, method.families, model, why)
     composite = plan.concept.kind in ("multi", "subject_style")
     for concept in [training.concept, *([plan.concept] if composite else [])]:
         if concept.kind not in method.tasks:

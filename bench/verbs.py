@@ -89,9 +89,10 @@ def leaderboard(args: list[str]) -> int:
     missing = [p for p in options.runs if not (p.is_dir() or (p.suffix == SUFFIX and p.is_file()))]
     if missing:
         raise BenchError(f"{missing[0]}: no such folder; one with runs in it, or a submission, would be right")
-    if empty := [p for p in options.runs if not files(p)]:
+    found = {p: files(p) for p in options.runs}  # a folder of runs is large: it is walked once
+    if empty := [p for p, own in found.items() if not own]:
         raise BenchError(f"{empty[0]}: no row.json of a run, no rows/ of a board and no submission in it")
-    for folder in enter(options.out, collect(options.runs)):
+    for folder in enter(options.out, collect(f for own in found.values() for f in own)):
         sys.stdout.write(f"{folder / 'README.md'}, index.html\n")
     for page in write(options.out):
         sys.stdout.write(f"{page}\n")
