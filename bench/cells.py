@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.costs import costs_of, settled
 from bench.resample import Array, means
 from bench.row import Row
 
@@ -82,7 +83,7 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
     Args:
         rows: of one board, one a method, concept and seed.
         columns: what of `measured` is wanted.
-        costs: what of `cost` is wanted; lower is better.
+        costs: what of `costs_of` is wanted; lower is better.
     """
     good = [r for r in rows if r.status == "ok"]
     own = [r for r in good if r.method not in ANCHORS]
@@ -96,6 +97,7 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
         cell = at[0][row.method], at[1][row.concept], at[2][row.seed]
         for column, value in _of(row, better, costs):
             values[column][cell] = value
+    values |= {c: settled(c, values[c]) for c in costs}
     anchors = {a: _anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
     copies = _copies(axes[0], {c: values[c] for c in better}, own)
     covered, every = _covered([values[c] for c in better], len(axes[0]))
@@ -128,7 +130,8 @@ def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, s
 
 def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[str, float]]:
     found = [(c, row.measured[c].value) for c in columns if c in row.measured]
-    found += [(c, float(row.cost[c])) for c in costs if c in row.cost]
+    spent = costs_of(row)
+    found += [(c, float(spent[c])) for c in costs if c in spent]
     return [(c, v) for c, v in found if math.isfinite(v)]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from bench.errors import BenchError, Diverged, NotServed
+from bench.errors import BenchError, Diverged, NotServed, near
 from bench.names import resolve_name
 from bench.sweep import KINDS, held_out
 
@@ -94,10 +94,11 @@ class Asked:
             raise Broken(f"{self.name}: a dataclass with train, tasks and families would be right")
         said = {k: v for k, v in self.config["method"].items() if k not in ("_target_", "tuned", "tuned_as", "search")}
         names = [f.name for f in dataclasses.fields(self.cls)]
+        if unknown := [k for k in said if k not in names]:
+            like = near(unknown[0], names)
+            raise Broken(f"{unknown[0]}: in the configuration, and no field of {self.cls.__name__}{like}")
         if lost := [n for n in names if n not in said]:
             raise Broken(f"{lost[0]}: not in the configuration, so method.{lost[0]}=… cannot set it; add its default")
-        if unknown := [k for k in said if k not in names]:
-            raise Broken(f"{unknown[0]}: in the configuration, and no field of {self.cls.__name__}")
         self._strict(said)
         json.dumps(said, allow_nan=False)
         return ", ".join(names) or "none"

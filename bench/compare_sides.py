@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,16 @@ def side(said: str, board: Path | None) -> Side:
     store = Kept(file.resolve().parent.parent.parent)
     scored = store.path("score", row.fingerprints.get("score", "-")) / "scores.parquet"
     return Side(row.method, [row], store if scored.is_file() else None)
+
+
+def told_apart(first: Side, second: Side) -> tuple[Side, Side]:
+    """Returns both under names that differ: two runs of one method by their seeds, else by which was named first."""
+    if first.name != second.name:
+        return first, second
+    seeds = [s.rows[0].seed for s in (first, second)]
+    by = [f"seed {s}" for s in seeds] if first.run and second.run and seeds[0] != seeds[1] else ["first", "second"]
+    one, other = (dataclasses.replace(s, name=f"{s.name} ({b})") for s, b in zip((first, second), by, strict=True))
+    return one, other
 
 
 def _of_board(method: str, board: Path) -> Side:

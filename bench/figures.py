@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from bench.analysis import Board
 from bench.pareto import Front
 from bench.show import ARROWS
 from bench.store import write_text
+from bench.words import slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ ON, OFF, ANCHOR = "#1c6e8c", "#5c636b", "#9a6b1f"
 
 def path_of(name: str) -> str:
     """Returns where a front's figure lies in its board's folder."""
-    return f"fronts/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.svg"
+    return f"fronts/{slug(name)}.svg"
 
 
 def describe(board: Board, front: Front) -> dict[str, Any]:
@@ -153,7 +153,9 @@ def _labels(figure: Figure, axes: Axes, drawn: dict[str, Any]) -> None:
     scale = 72 / figure.dpi
     figure.draw_without_rendering()  # so that places are known
     places = [axes.transData.transform(at) * scale for _, _, at, _, _ in named]
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
+    edge = axes.get_window_extent().x0 * scale
+    taken = [(0.0, 0.0, edge, np.inf)]  # by the axis's numbers
+    taken += [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
     for index in sorted(range(len(named)), key=lambda i: (named[i][0], named[i][1])):
         (_, text, at, colour, style), (x, y) = named[index], places[index]
         wide, tall = 4.2 * len(text), 8.0

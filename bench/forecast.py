@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.costs import BACKWARD
 from bench.grid import surrogates
-from bench.past import BACKWARD, BASE, OWN, SCORE, Past
+from bench.past import BASE, OWN, SCORE, Past
 from bench.store import key_of
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def guess(step: Step, plan: Plan, past: Past) -> Guess:
     model = plan.config["model"]
     if step.stage == TRAIN:
         return Guess(*past.training(step.method, step.model, step.trained))
+    if step.stage == OWN and past.idle(step.method):
+        return Guess(0.0, "")
     if step.stage in (BASE, OWN):
         one, source = past.picture(step.model, model["steps"])
         return Guess(None if one is None else one * step.pictures, source)

@@ -31,9 +31,10 @@ def resolve_name(target: str, field: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except Exception as error:  # whatever somebody's module does when it is imported
-        at = traceback.extract_tb(error.__traceback__)[-1]
+        at = error if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1]
+        said = error.msg if isinstance(error, SyntaxError) else error
         where = f"{at.filename}, line {at.lineno}"
-        raise BenchError(f"{field}={target}: {type(error).__name__} in {where}: {error}") from error
+        raise BenchError(f"{field}={target}: {type(error).__name__} in {where}: {said}") from error
     if not hasattr(loaded, name):
         raise BenchError(f"{field}={target}: module {module} has no {name!r}")
     return getattr(loaded, name)

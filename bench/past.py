@@ -12,12 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench import paths
+from bench.costs import PASSES, costs_of
 from bench.row import Row
 from bench.store import DONE, Store
 
-BACKWARD = 3  # a forward pass with gradient takes about as long as three without
 LOG = "log.jsonl"
 BASE, OWN, SCORE = "base", "generate", "score"
+SHIPPED = "the boards that are shipped"  # of machines that were busy with other runs: the fastest counts
 
 
 class Past:
@@ -61,7 +62,7 @@ class Past:
             model: the name of its model's configuration.
             fields: its values; any if left out.
         """
-        wheres = (str(self.store.root), "the boards that are shipped")
+        wheres = (str(self.store.root), SHIPPED)
         own = [([r for r in rows if r.method == method and "seconds" in r.cost], w)
                for rows, w in zip(self.rows, wheres, strict=True)]  # fmt: skip
         wanted: dict[str, Callable[[Row], bool]] = {
@@ -79,10 +80,17 @@ class Past:
         """Returns the seconds of a training, and its source."""
         rows, where = self.like(method, model, fields)
         if not rows:
-            return None, f"no finished row of {method}"
+            return (0.0, f"{method} trains nothing") if self.idle(method) else (None, f"no finished row of {method}")
         spent = [r.cost["seconds"] for r in rows]
         span = f"{len(spent)} rows, {min(spent):.0f} to {max(spent):.0f} s" if len(spent) > 1 else "a row"
+        if where.startswith(SHIPPED):
+            return min(spent), f"training {method}: {span} ({where}{'; the fastest counts' * (len(spent) > 1)})"
         return median(spent), f"training {method}: {span} ({where})"
+
+    def idle(self, method: str) -> bool:
+        """Returns whether a method leaves nothing behind, as its rows say: its pictures are the untouched model's."""
+        own = [r for rows in self.rows for r in rows if r.method == method]
+        return bool(own) and not any(r.cost.get("adapter_bytes", 1) for r in own)
 
     def picture(self, model: str, steps: int) -> tuple[float | None, str]:
         """Returns the seconds of one picture, and where that is from."""
@@ -110,11 +118,12 @@ class Past:
 
     def one_pass(self, model: str) -> tuple[float | None, str]:
         """Returns the seconds of a forward pass of one picture, from what trainings took, and on which model."""
-        every = [r for rows in self.rows for r in rows if r.cost.get("grad_forward_images")]
-        own = [r for r in every if r.model == model]
-        passes = [r.cost["seconds"] / (r.cost.get("forward_images", 0) + BACKWARD * r.cost["grad_forward_images"])
-                  for r in own or every]  # fmt: skip
-        return (median(passes) if passes else None), model if own else "another model"
+        ours, shipped = ([r for r in rows if r.cost.get("grad_forward_images")] for rows in self.rows)
+        for of, wanted in ((model, {model}), ("another model", {r.model for r in [*ours, *shipped]})):
+            for rows, usual in ((ours, median), (shipped, min)):
+                if found := [r.cost["seconds"] / costs_of(r)[PASSES] for r in rows if r.model in wanted]:
+                    return float(usual(found)), of
+        return None, "another model"
 
     def judging(self) -> float | None:
         """Returns the seconds of judging a run, as the log has them."""

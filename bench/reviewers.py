@@ -32,19 +32,21 @@ def compare(args: list[str]) -> int:
     parser.add_argument("first", metavar="A", help="a run's folder or row.json, a folder of runs, or a method's name")
     parser.add_argument("second", metavar="B", help="likewise")
     parser.add_argument("--board", type=Path, help="the folder of a board that A and B are methods of")
-    parser.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page; compare-A-B.html here if left out")
     options = parser.parse_args(args)
     from bench import compare_page, compare_show
     from bench.compare import differences
-    from bench.compare_sides import side
+    from bench.compare_sides import side, told_apart
+    from bench.words import slug
 
-    first, second = (side(s, options.board) for s in (options.first, options.second))
+    first, second = told_apart(side(options.first, options.board), side(options.second, options.board))
     found, unit = differences(first, second)
     if not found:
         raise BenchError(f"{options.first} and {options.second} have no value in common")
     compare_show.show(first, second, found, unit)
-    compare_page.write(options.out, first, second, found, unit)
-    sys.stdout.write(f"{options.out}\n")
+    page = options.out or Path(f"compare-{slug(first.name)}-{slug(second.name)}.html")
+    compare_page.write(page, first, second, found, unit)
+    sys.stdout.write(f"{page}\n")
     return 0
 
 

@@ -87,11 +87,18 @@ def _table(row: Row) -> Table:
     return table
 
 
+def _training(row: Row) -> str:
+    if steps := int(row.cost.get("steps", 0)):
+        return f"{row.cost['seconds']:.1f} s, {counted(steps, 'step')}"
+    if not row.cost.get("adapter_bytes"):
+        return "none"
+    return "in closed form" if row.hyperparameters else "elsewhere"
+
+
 def _below(row: Row, plan: Plan, there: bool) -> list[tuple[str, str]]:
     lines = []
     if row.cost:
-        seconds, steps = row.cost.get("seconds", 0.0), int(row.cost.get("steps", 0))
-        lines.append(("training", f"{seconds:.1f} s, {counted(steps, 'step')}" if steps else "none"))
+        lines.append(("training", _training(row)))
     lines += [("digest", row.digest()), ("written", f"{plan.folder} (row.json, report.html)")]
     if row.cost.get("adapter_bytes") and "train" in row.fingerprints:
         lines.append(("adapter", f"{plan.folder.parent.parent / 'store' / 'train' / row.fingerprints['train']}"))

@@ -118,11 +118,13 @@ def _there(plan: Plan) -> bool:
 
 def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     """Runs plans through a launcher, logged with a tracker, and writes a summary to stdout. Returns the exit code."""
-    log.info("%s, %d of them there already", counted(len(planned), "run"), sum(map(_there, planned)))
+    expected_s, known = _expected(planned)
+    takes = f"; about {span(sum(expected_s))}; Ctrl-C stops, and the same command goes on" if known else ""
+    log.info("%s, %d of them there already%s", counted(len(planned), "run"), sum(map(_there, planned)), takes)
     given = jobs([p.config["_given"] for p in planned])
     folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
     with following(to, planned) as follower:
-        expected = dict(zip(given, _expected(planned), strict=True))
+        expected = dict(zip(given, expected_s, strict=True))
         outcomes = list(_told(_followed(launcher.run(given), folders, follower), expected))
         follower.fronts(list(folders.values()))
         roots = sorted({p.config["root"] for p in planned})
@@ -139,8 +141,11 @@ def _followed(outcomes: Iterator[Outcome], folders: dict[Job, Path], follower: F
         yield outcome
 
 
-def _expected(planned: Sequence[Plan]) -> list[float]:
-    """Returns about how many seconds each run will take, in units of each other; what is there takes none."""
+def _expected(planned: Sequence[Plan]) -> tuple[list[float], bool]:
+    """Returns about how long each run will take, what is there no time, and whether these are seconds.
+
+    Where nothing is known of any stage that is left, they are numbers of stages.
+    """
     from bench.forecast import guess, steps
     from bench.past import Past
 
@@ -164,7 +169,7 @@ def _expected(planned: Sequence[Plan]) -> list[float]:
     each = [seconds(p) for p in planned]
     told = [s for some in each for s in some if s is not None]
     usual = sum(told) / len(told) if told else 1.0  # of a stage nothing is known of
-    return [sum(usual if s is None else s for s in some) for some in each]
+    return [sum(usual if s is None else s for s in some) for some in each], bool(told)
 
 
 def _told(outcomes: Iterator[Outcome], expected: dict[Job, float]) -> Iterator[Outcome]:

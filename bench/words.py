@@ -1,8 +1,15 @@
-"""Numbers in words. No torch."""
+"""Numbers in words, words in file names. No torch."""
 
 from __future__ import annotations
+
+import re
 
 
 def counted(number: int, what: str) -> str:
     """Returns `1 concept`, `2 concepts`, `2,000 concepts`."""
     return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def slug(name: str) -> str:
+    """Returns a name as a part of a file's: `fidelity × cost` is `fidelity-cost`."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

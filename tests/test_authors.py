@@ -206,6 +206,18 @@ def test_a_broken_promise_is_found(wrong: str, tmp_path: Path, capsys: pytest.Ca
     assert "broken breaks the contract" in done.out
 
 
+def test_a_misspelt_field_is_named_and_what_it_may_have_been(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sys.modules.pop("broken", None)
+    (tmp_path / "method").mkdir()
+    (tmp_path / "broken.py").write_text(f"{HEAD}\n@dataclass\nclass Broken(Base):\n    guidance: float = 1.0\n")
+    (tmp_path / "method" / "broken.yaml").write_text("_target_: broken.Broken\nguidanse: 2.0\n")
+    assert main(["check", "broken", "--config-dir", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "guidanse: in the configuration, and no field of Broken (guidance?)" in said
+
+
 @pytest.mark.parametrize("method", ["nothing_like_it", "no_package.Nothing", "methods.uce.Nothing"])
 def test_a_method_that_is_not_there_is_a_wrong_request(method: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", method]) == 2
@@ -219,6 +231,15 @@ def test_a_module_that_cannot_be_imported_is_one_line(tmp_path: Path, capsys: py
     assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"ModuleNotFoundError in {tmp_path / 'unimportable.py'}, line 2" in line
+
+
+def test_a_syntax_error_is_told_where_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "unwritten.py").write_text("x = 1\n\nclass Mine(:\n    pass\n")
+    (tmp_path / "method" / "mine.yaml").write_text("_target_: unwritten.Mine\n")
+    assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"SyntaxError in {tmp_path / 'unwritten.py'}, line 3: invalid syntax" in line
 
 
 @pytest.mark.parametrize("method", ["uce", "dreambooth_lora"])

@@ -27,7 +27,7 @@ from bench.pictures import read_picture
 from bench.plan import Plan, make
 from bench.training import instantiate
 from bench.workbench import Workbench
-from tests.test_matrix import CASES, NETWORKS, request
+from tests.matrix import NETWORKS, cases, request
 
 DATASET = paths.shipped("datasets") / "stickers"
 ENCODERS = yaml.safe_load((paths.shipped("conf") / "dataset/stickers.yaml").read_text())["encoders"]
@@ -36,7 +36,7 @@ HERE, AWAY = Placement(), Placement(str(DEVICE))
 FEW = {"sdxl": ("dreambooth_lora", "purecc", "esd"), "flux": ("dreambooth_lora", "purecc", "esd")}
 FIRST = [
     case
-    for case in {(name, key): (name, key, task) for name, key, task in reversed(CASES)}.values()
+    for case in {(name, key): (name, key, task) for name, key, task in reversed(cases(*NETWORKS))}.values()
     if case[1] in ("flow", "epsilon") or case[0] in FEW.get(case[1], ())
 ]
 

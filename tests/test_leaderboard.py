@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -52,7 +53,18 @@ def test_the_best_stands_first_and_anchors_above_all() -> None:
         "*untouched model*", "*the references*", "`better`", "`worse`"
     ]  # fmt: skip
     assert "| dino ↑ |" in lines[0]
-    assert lines[4].startswith("| `better` | 0.800 | 12 |  |  | 1/1 |")
+    assert lines[4].startswith("| `better` | 0.800 |  | 12 |  |  | 1/1 |")
+
+
+def test_what_a_method_cost_is_what_its_training_asked_for_and_its_fastest_run() -> None:
+    """A pass with gradient is three; a machine that was busy meanwhile made no method dearer."""
+    said = {"forward_images": 100.0, "grad_forward_images": 50.0}
+    rows = [make("a", c, cost=said | {"seconds": s}) for c, s in (("cat", 90.0), ("cow", 10.0))]
+    rows += [make("b", "cat", cost={"seconds": 20.0})]
+    board = analyse(rows)
+    spent = {c: dict(zip(board.cells.methods, board.values[c][0], strict=True)) for c in ("passes", "seconds")}
+    assert spent["seconds"] == {"a": 10.0, "b": 20.0}
+    assert spent["passes"]["a"] == 250.0 and math.isnan(spent["passes"]["b"])
 
 
 def test_what_lacks_the_first_column_stands_last() -> None:

@@ -1,12 +1,11 @@
-"""Every method in bfloat16, on the class that predicts ε (SD1) and on the one that flows (SD3): the whole of a run.
+"""Every method in bfloat16 on every kind of model: the whole of a run.
 
-Which task it is takes turns; `test_matrix.py` has them all in float32, and `test_precision.py` how near the two are.
+Which task it is takes turns; `test_matrix_*.py` have them all in float32, and `test_precision.py` how near the two are.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +20,12 @@ from bench.contract import Case, tensors, unlike
 from bench.plan import make
 from bench.resident import backbone_of
 from bench.row import Row
-from tests.test_matrix import CONCEPTS, NETWORKS, request
-from tools.methods_page import methods
+from tests.matrix import NETWORKS, folder_of, request, turns
 
 NOTHING = ("none", "references")  # the anchors: nothing trains
 
 
-def cases() -> list[tuple[str, str, str]]:
-    """Returns (method, network, task), networks outermost: a process keeps one model resident."""
-    out = []
-    for turn, key in enumerate(("epsilon", "flow")):
-        served = [(n, c) for n, c in methods().items() if NETWORKS[key].family in c.families]
-        out += [(name, key, cls.tasks[(k + turn) % len(cls.tasks)]) for k, (name, cls) in enumerate(served)]
-    return out
-
-
-CASES = cases()
+CASES = turns(*NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +33,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bf16")
 
 
-@cache
-def _folder(network: str, root: Path) -> Path:
-    return NETWORKS[network].write(root / network)
-
-
-def test_every_method_and_every_task_is_met() -> None:
-    for key in ("epsilon", "flow"):
-        served = {n for n, c in methods().items() if NETWORKS[key].family in c.families}
-        assert {n for n, k, _ in CASES if k == key} == served
-        assert {t for _, k, t in CASES if k == key} == set(CONCEPTS)
-
-
 @pytest.mark.parametrize(("name", "network", "task"), CASES)
 def test_it_trains_saves_loads_and_draws_and_leaves_the_model_alone(
     name: str, network: str, task: str, root: Path
 ) -> None:
     runs = root / "runs" / network
-    asked = [*request(name, network, task, _folder(network, root), runs), "model.dtype=bfloat16"]
+    asked = [*request(name, network, task, folder_of(network, root), runs), "model.dtype=bfloat16"]
     plan = make(*compose(asked))
     resident = backbone_of(plan)
     assert {p.dtype for p in resident.denoiser.parameters()} == {torch.bfloat16}

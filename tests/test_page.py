@@ -164,6 +164,26 @@ def test_the_view_changes_by_mouse_and_by_keyboard(window: Browser, page: Path) 
 
 @needs_browser
 @pytest.mark.parametrize("phone", [False, True])
+def test_the_pictures_grow_all_of_them_and_the_page_does_not(window: Browser, page: Path, phone: bool) -> None:
+    window.open(page, 360 if phone else 1280, 800, phone=phone)
+    side = "document.querySelector('{} img').getBoundingClientRect().width"
+    places = [side.format(at) for at in (".pictures .pic", ".references figure")]
+    before = [window.evaluate(place) for place in places]
+    window.click("label:has(#size-large)")
+    assert all(window.evaluate(place) > 1.2 * was for place, was in zip(places, before, strict=True))
+    assert window.evaluate(places[0]) == 256
+    assert window.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@needs_browser
+def test_what_does_not_scroll_is_no_stop_of_the_tab_key(window: Browser, page: Path) -> None:
+    window.open(page)
+    stops = "[...document.querySelectorAll('.prompt .scroll')].filter(e => e.tabIndex >= 0).length"
+    assert window.evaluate(stops) == 0
+
+
+@needs_browser
+@pytest.mark.parametrize("phone", [False, True])
 def test_flicker_lays_both_over_each_other_one_seen_at_a_time(window: Browser, page: Path, phone: bool) -> None:
     window.open(page, 360 if phone else 1280, 800, phone=phone)
     window.click("label:has(#view-flicker)")

@@ -285,6 +285,20 @@ def test_show_prints_the_numbers(tmp_path, capsys):
     assert "there already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("cost", "own", "said"),
+    [
+        ({"seconds": 0.0, "steps": 0.0, "adapter_bytes": 9.0}, {"weight": 1.0}, "in closed form"),
+        ({"adapter_bytes": 9.0}, {}, "elsewhere"),  # a LoRA that somebody else trained
+        ({"adapter_bytes": 0.0}, {}, "none"),
+    ],
+)
+def test_show_says_what_was_trained_without_a_step(tmp_path, capsys, cost, own, said):
+    show.show(make_row(cost=cost, hyperparameters=own), make_plan(tmp_path), there=False)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("training")]
+    assert line.removeprefix("training").strip() == said
+
+
 def test_show_fits_80_columns(tmp_path, capsys):
     names = ("concept", "class", "neighbour", "unrelated")
     delta = {f"delta_clip_t/{n}": value(-0.0121, -0.0242, -0.0011, "zero", "sticker-clip-judge") for n in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -20,7 +21,7 @@ from bench import reproduce
 from bench.__main__ import main
 from bench.compare import Difference, differences
 from bench.compare_show import costs, split, told
-from bench.compare_sides import Side, class_phrase, side
+from bench.compare_sides import Side, class_phrase, side, told_apart
 from bench.reported import factor, reported
 from bench.reproduce import studies
 from bench.row import Row, Value
@@ -371,6 +372,24 @@ def test_methods_of_a_board_are_compared(tmp_path: Path, capsys: pytest.CaptureF
     assert "No pictures" in Page((tmp_path / "p.html").read_text()).text
     first = (tmp_path / "p.html").read_bytes()
     assert main(args) == 0 and (tmp_path / "p.html").read_bytes() == first
+
+
+def test_the_page_of_a_comparison_is_named_by_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    board = Path(__file__).parent.parent / "leaderboards" / "stickers-sticker-unet-subject"
+    monkeypatch.chdir(tmp_path)
+    for other in ("dco", "dreambooth_lora"):
+        assert main(["compare", "purecc", other, "--board", str(board)]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"compare-purecc-dco.html", "compare-purecc-dreambooth-lora.html"}
+
+
+def test_two_runs_of_one_method_are_told_apart(root: Path) -> None:
+    one = side(str(run_of(root, "dreambooth_lora/poodle")), None)
+    assert one.run is not None
+    other = dataclasses.replace(one, rows=[one.rows[0].model_copy(update={"seed": 7})])
+    assert [s.name for s in told_apart(one, other)] == ["dreambooth_lora (seed 0)", "dreambooth_lora (seed 7)"]
+    assert [s.name for s in told_apart(one, one)] == ["dreambooth_lora (first)", "dreambooth_lora (second)"]
+    named = dataclasses.replace(other, name="dco")
+    assert told_apart(one, named) == (one, named)
 
 
 def test_two_methods_differ_as_their_board_says() -> None:

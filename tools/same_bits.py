@@ -4,9 +4,9 @@ Its trainings, pictures and attacks are then kept (`bench/same_code.json`), thos
 
 python tools/same_bits.py REVISION
 
-Both sides run every method and task on the random networks that both know (the requests of `tests/test_matrix.py`),
-one thread each. What is compared is every tensor file and picture they leave. Entered are the hashes of the code for
-those networks' pipeline classes, and of the methods' own files.
+Both sides run every method on the random networks that both know (`tests/matrix.py`), on two of them all it claims, on
+the others a task in turn; one thread each. What is compared is every tensor file and picture they leave. Entered are
+the hashes of the code for those networks' pipeline classes, and of the methods' own files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIRST = ("flow", "epsilon", "v")  # the networks of revisions that had one code 
 
 def left(tree: Path, cases: list[list[str]], folders: Path, out: Path) -> Counter[str]:
     """Runs cases with a tree's code. Returns how often each file's hash is left behind."""
-    from tests.test_matrix import request  # the same requests for both sides
+    from tests.matrix import request  # the same requests for both sides
 
     out.mkdir()
     asked = [request(name, network, task, folders / network, out / network) for name, network, task in cases]
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revision", help="of the code that made what is to be kept")
     revision = parser.parse_args().revision
-    from tests.test_matrix import CASES, NETWORKS
+    from tests.matrix import NETWORKS, cases, turns
 
     with tempfile.TemporaryDirectory() as made:
         work, tree = Path(made), Path(made) / "tree"
@@ -93,7 +93,8 @@ def main() -> None:
             folders = {k: network.write(work / "models" / k) for k, network in NETWORKS.items()}
             classes = {k: class_of(folder) for k, folder in folders.items()}
             both = [k for k in NETWORKS if f"trains/{classes[k]}" in old] or FIRST
-            known = [list(c) for c in CASES if c[1] in both]
+            some = [*cases(*FIRST[:2]), *turns(*(k for k in NETWORKS if k not in FIRST[:2]))]
+            known = [list(c) for c in some if c[1] in both]
             made_by = [sources(t, {name for name, _, _ in known}) for t in (tree, ROOT)]
             before, now = (left(t, known, work / "models", work / n) for t, n in ((tree, "before"), (ROOT, "now")))
         finally:
