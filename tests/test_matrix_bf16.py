@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from bench.__main__ import main
 from bench.adapter import Adapter
 from bench.compose import compose
 from bench.contract import Case, tensors, unlike
+from bench.paths import shipped
 from bench.plan import make
 from bench.resident import backbone_of
 from bench.row import Row
@@ -64,3 +66,24 @@ def sound(adapter: Adapter, name: str) -> None:
     left = tensors(adapter).values()
     assert all(v.isfinite().all() and v.dtype in (torch.float32, torch.float16) for v in left)
     assert any(v.any() for v in left) == (name not in NOTHING)
+
+
+@pytest.mark.parametrize(("name", "network"), [("uce", "epsilon"), ("spm", "sdxl"), ("esd", "flux")])
+def test_what_was_learned_stands_in_half_precision_while_it_is_erased(name: str, network: str, root: Path) -> None:
+    """The eraser takes the model with the concept for the untouched one: its pictures are not the untouched model's."""
+    own = root / "own"
+    (own / "method").mkdir(parents=True, exist_ok=True)
+    brief = yaml.safe_load((shipped("conf") / "method" / "dreambooth_lora.yaml").read_text())
+    (own / "method" / "brief.yaml").write_text(yaml.safe_dump(brief | {"rank": 1, "steps": 3, "lr": 1e-2}))
+    runs = root / "learned" / network
+    asked = request(name, network, "roundtrip", folder_of(network, root), runs)
+    given = [*("customizer=brief" if a == "customizer=none" else a for a in asked), "model.dtype=bfloat16"]
+    assert main(["--config-dir", str(own), *given]) == 0
+    (path,) = runs.glob(f"{name}/*/row.json")
+    row = Row.model_validate_json(path.read_text())
+    assert row.status == "ok", row.reason
+    drawn = {s: runs / "store" / s_of / row.fingerprints[s] for s, s_of in (("base", "base"), ("learned", "generate"))}
+    pictures = {s: [p.read_bytes() for p in sorted(folder.rglob("*.png"))] for s, folder in drawn.items()}
+    assert len(pictures["base"]) == len(pictures["learned"]) > 0
+    assert pictures["base"] != pictures["learned"]
+    assert row.cost["adapter_bytes"] > 0
