@@ -34,10 +34,14 @@ def resolve_name(target: str, field: str) -> Any:
         at = error if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1]
         said = error.msg if isinstance(error, SyntaxError) else error
         where = f"{at.filename}, line {at.lineno}"
-        raise BenchError(f"{field}={target}: {type(error).__name__} in {where}: {said}") from error
+        raise BenchError(f"{_at(field, target)}: {type(error).__name__} in {where}: {said}") from error
     if not hasattr(loaded, name):
-        raise BenchError(f"{field}={target}: module {module} has no {name!r}")
+        raise BenchError(f"{_at(field, target)}: module {module} has no {name!r}")
     return getattr(loaded, name)
+
+
+def _at(field: str, target: str) -> str:
+    return field if field.endswith(f"={target}") else f"{field}={target}"
 
 
 def source_file(target: str, field: str) -> Path:
@@ -52,7 +56,7 @@ def source_file(target: str, field: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None or spec.origin is None or not spec.has_location:
-        raise BenchError(f"{field}={target}: no module {module!r} is installed")
+        raise BenchError(f"{_at(field, target)}: no module {module!r} is installed")
     return Path(spec.origin)
 
 

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 
 def anchor_weights(anchors: Tensor, target: Tensor, alpha: float) -> Tensor:
-    """Returns P(c̃ | c) ∝ (1 − |cos(c̃, c)|)^α over anchors (m, d) of a target (d,) (eq. 7)."""
-    cosine = torch.nn.functional.cosine_similarity(anchors, target[None], dim=1)
+    """Returns P(c̃ | c) ∝ (1 − |cos(c̃, c)|)^α over anchors (m, d) of a target (d,) (eq. 7).
+
+    A few at a time, in float32: an anchor of FLUX is two million numbers.
+    """
+    near = torch.nn.functional.cosine_similarity
+    cosine = torch.cat([near(some.float(), target[None].float(), dim=1) for some in anchors.split(16)])
     weights = (1 - cosine.abs()).clamp(min=0) ** alpha
     return weights / weights.sum()
 
@@ -109,6 +113,6 @@ class SPM:
 
             return directions
         words = workbench.embed(workbench.vocabulary())
-        embeds, target = words.embeds.flatten(1).float(), named.embeds[0].flatten().float()
+        embeds, target = words.embeds.flatten(1), named.embeds[0].flatten()
         weights = anchor_weights(embeds, target, self.anchor_power).cpu()  # drawn from with a generator of the CPU
         return lambda generator: words[torch.multinomial(weights, self.anchors, generator=generator).tolist()]
