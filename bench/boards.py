@@ -26,9 +26,14 @@ def task_of(row: Row) -> str:
 
 
 def board_of(row: Row) -> str:
-    """Returns the board a row belongs to; what one protocol asks is not held against what another does."""
-    plain = f"{row.dataset}-{row.model}-{task_of(row)}"
-    return plain if row.protocol == settings()["protocol"] else f"{plain}-{row.protocol}"
+    """Returns the board a row belongs to."""
+    return board_name(row.dataset, row.model, task_of(row), row.protocol)
+
+
+def board_name(dataset: str, model: str, task: str, protocol: str) -> str:
+    """Returns what a board is called; what one protocol asks is not held against what another does."""
+    plain = f"{dataset}-{model}-{task}"
+    return plain if protocol == settings()["protocol"] else f"{plain}-{protocol}"
 
 
 def stands(row: Row) -> bool:

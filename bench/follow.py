@@ -107,7 +107,9 @@ def _shown(plan: Plan) -> list[tuple[Any, str]]:
 def _fields(plan: Plan) -> dict[str, Any]:
     c, keys = plan.config, plan.keys | {"concept_content": plan.concept.fingerprint()[:16]}
     named = {group: c[group]["name"] for group in ("model", "dataset", "protocol")}
+    erases = all(part.kind == "erase" for part in plan.concept.parts)
     return named | {
+        "task": "multi_erase" if plan.concept.kind == "multi" and erases else plan.concept.kind,
         "method": plan.method, "concept": plan.concept.name, "kind": plan.concept.kind, "seed": c["seed"],
         "gate": str(c["gate"]), "tuned": plan.tuned, "hyperparameters": plan.hyperparameters, "fingerprints": keys,
     }  # fmt: skip

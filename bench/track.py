@@ -12,7 +12,8 @@ from pydantic import NonNegativeFloat, PositiveInt, PrivateAttr
 
 from bench.errors import BenchError
 from bench.optional import Choice, chosen
-from bench.tracked import About, Table, finished, fronts
+from bench.tracked import About, finished, fronts
+from bench.tracked_pictures import Table
 from bench.words import counted
 
 

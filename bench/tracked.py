@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.boards import board_name, task_of
 from bench.errors import BenchError
 from bench.headline import anchor, before, verdict
 from bench.store import DONE, Store, key_of
+from bench.tracked_pictures import Table, tables
 
 if TYPE_CHECKING:
     from bench.analysis import Board
@@ -48,22 +50,13 @@ def one_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table; a cell is a word, a number, nothing, or a picture (`PIL.Image`)."""
-
-    name: str
-    columns: list[str]
-    lines: list[list[Any]]
-
-
 def about(said: Mapping[str, Any]) -> About:
-    """Returns what is said of a run, from the fields that its plan and its row share."""
+    """Returns what is said of a run, from the fields that its plan and its row share, and its `task`."""
     config = {name: said[name] for name in NAMED}
     return About(
         id=key_of({"run": [said["method"], said["concept"], said["seed"]], "score": said["fingerprints"]["score"]}),
         name=f"{said['method']} {said['concept']} seed {said['seed']}",
-        group=f"{said['dataset']}-{said['model']}-{said['kind']}",
+        group=board_name(said["dataset"], said["model"], said["task"], said["protocol"]),
         job=said["method"],
         tags=[said["kind"], said["concept"], said["protocol"]],
         config=config,
@@ -115,46 +108,8 @@ class Run:
         return sorted(p for p in folder.glob("*") if p.is_file() and p.name != DONE)
 
     def tables(self) -> Iterator[Table]:
-        """Yields a table of pictures a channel: prompt, seed, the untouched model's, the method's, what was scored."""
-        keys, scores = self.row.fingerprints, self._scores()
-        folders = [self.store.path("base", keys.get("base", "none")),
-                   self.store.path("generate", keys.get("generate", "none"))]  # fmt: skip
-        manifest = folders[0] / "manifest.json"
-        if not manifest.is_file() or not folders[1].is_dir():
-            return
-        cells = [c for c in json.loads(manifest.read_text(encoding="utf-8")) if c["seed"] < self.seeds]
-        for channel in dict.fromkeys(c["channel"] for c in cells):
-            own = [c for c in cells if c["channel"] == channel]
-            of = [scores.get((channel, c["index"], c["seed"]), {}) for c in own]
-            metrics = list(dict.fromkeys(m for found in of for m in found))
-            lines = [
-                [c["complete"], c["base"], c["seed"], *(self._picture(f / c["file"]) for f in folders),
-                 *(found.get(m) for m in metrics)]
-                for c, found in zip(own, of, strict=True)
-            ]  # fmt: skip
-            yield Table(f"pictures/{channel}", ["prompt", "plain", "seed", "base", "custom", *metrics], lines)
-
-    def _scores(self) -> dict[tuple[str, int, int], dict[str, float]]:
-        path = self.store.path("score", self.row.fingerprints.get("score", "none")) / "scores.parquet"
-        out: dict[tuple[str, int, int], dict[str, float]] = {}
-        if path.is_file():
-            import pandas as pd
-
-            table = pd.read_parquet(path, columns=["source", "metric", "channel", "prompt", "seed", "value"])
-            own = table[(table["source"] == "model") & (table["prompt"] >= 0)].drop(columns="source")
-            for metric, channel, prompt, seed, value in own.itertuples(index=False):
-                out.setdefault((channel, int(prompt), int(seed)), {})[metric] = float(value)
-        return out
-
-    def _picture(self, path: Path) -> Any:
-        from PIL import Image
-
-        if not path.is_file():
-            return None
-        with Image.open(path) as image:
-            shown = image.convert("RGB")
-        shown.thumbnail((self.side, self.side))
-        return shown
+        """Yields the tables of pictures, as `bench.tracked_pictures` makes them."""
+        return tables(self.store, self.row.fingerprints, self.seeds, self.side)
 
 
 def finished(folder: Path, seeds: int, side: int) -> Run:
@@ -177,7 +132,7 @@ def finished(folder: Path, seeds: int, side: int) -> Run:
     logs = [store.path("train", row.fingerprints.get("train", "none")) / "log.json", folder / "log.json"]
     there = [p for p in logs if p.is_file()]  # of a run that diverged it is the second
     curves = json.loads(there[0].read_text(encoding="utf-8")) if there else {}
-    return Run(row, about(row.model_dump()), store, curves, seeds, side)
+    return Run(row, about(row.model_dump() | {"task": task_of(row)}), store, curves, seeds, side)
 
 
 @dataclass(frozen=True)

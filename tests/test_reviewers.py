@@ -235,6 +235,24 @@ def test_what_is_no_run_has_no_page(root: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "report.html").exists()
 
 
+def test_a_tracker_gets_the_attacks_pictures_too(root: Path, tmp_path: Path) -> None:
+    """One table a channel, the same noise side by side; what the store no longer has is no table."""
+    from bench.tracked import finished
+
+    run = finished(run_of(root, "esd/erase_cat"), 1, 32)
+    found = {t.name.partition("/")[2]: t for t in run.tables()}
+    assert {"concept", "neighbour", "words", "prefix", "inversion", "novelty"} <= set(found)
+    (asked, *_, base, custom), *_ = ([x[0], *x[3:5]] for x in found["prefix"].lines)
+    assert asked.startswith("<adv1> ") and base.tobytes() != custom.tobytes()
+    copy = tmp_path / "runs"
+    shutil.copytree(root, copy)
+    for folder in (copy / "store" / "generate").iterdir():
+        if folder.is_dir() and folder.name != run.row.fingerprints["generate"]:
+            shutil.rmtree(folder)
+    left = {t.name.partition("/")[2] for t in finished(run_of(copy, "esd/erase_cat"), 1, 32).tables()}
+    assert "concept" in left and not left & {"words", "prefix", "inversion", "novelty"}
+
+
 # --- compare ---------------------------------------------------------------------------------------
 
 

@@ -25,8 +25,10 @@ from bench.__main__ import main
 from bench.checkpoint import LISTENERS, Checkpoint
 from bench.compose import compose, tracker_options
 from bench.errors import BenchError
+from bench.plan import make
 from bench.row import Row
 from bench.track import Tracker, tracker
+from bench.tracked import about
 from bench.trackers import TRACKERS
 
 STEPS = 3
@@ -151,6 +153,20 @@ def test_a_tracker_that_is_killed_is_a_warning(
         follower.fronts([tmp_path] * 1000)  # more than a pipe holds
     assert follower.close(30) == 20
     assert "its process died (-9)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "concept", "task"),
+    [
+        ("spm", "erase_cat_and_rocket", "multi_erase"),
+        ("purecc", "cat_and_poodle", "multi"),
+        ("spm", "erase_cat", "erase"),
+    ],
+)
+def test_a_group_is_a_board(method: str, concept: str, task: str) -> None:
+    """Several erased at once are not among several learned, from the first step on."""
+    plan = make(*compose([f"+method={method}", f"concept={concept}", "model=sticker-unet"]))
+    assert about(follow._fields(plan)).group == f"stickers-sticker-unet-{task}"
 
 
 def test_wandb_holds_everything_of_a_run(

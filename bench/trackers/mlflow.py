@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from pydantic import PrivateAttr
 
 from bench.track import Tracker
-from bench.tracked import About, Table
+from bench.tracked import About
+from bench.tracked_pictures import Table
 
 AT_ONCE = 1000  # what one request may hold of metrics
 LONGEST = 5000  # characters of a parameter or tag

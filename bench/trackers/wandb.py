@@ -14,7 +14,8 @@ from pydantic import PrivateAttr
 
 from bench.errors import BenchError
 from bench.track import Tracker
-from bench.tracked import About, Table, one_line
+from bench.tracked import About, one_line
+from bench.tracked_pictures import Table
 
 log = logging.getLogger("bench")
 
