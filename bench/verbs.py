@@ -80,7 +80,7 @@ def leaderboard(args: list[str]) -> int:
     import gc
     import sys
 
-    from bench.claims_page import write
+    from bench import claims_page, findings_page
     from bench.leaderboard import collect, enter, files
     from bench.submission import SUFFIX
 
@@ -94,7 +94,7 @@ def leaderboard(args: list[str]) -> int:
         raise BenchError(f"{empty[0]}: no row.json of a run, no rows/ of a board and no submission in it")
     for folder in enter(options.out, collect(f for own in found.values() for f in own)):
         sys.stdout.write(f"{folder / 'README.md'}, index.html\n")
-    for page in write(options.out):
+    for page in [*claims_page.write(options.out), *findings_page.write(options.out)]:
         sys.stdout.write(f"{page}\n")
     return 0
 

@@ -1,0 +1,79 @@
+"""FINDINGS.md: its figures are the rows', and a figure that no row has is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.analysis import analyse
+from bench.errors import BenchError
+from bench.findings_page import PAGE, SOURCE, Figures, render, write
+from bench.leaderboard import update
+from bench.row import Row
+from tests.test_leaderboard import make
+
+DINO = {"better": {"cat": (0.7, 0.9), "cow": (0.5, 0.5)}, "dreambooth_lora": {"cat": (0.4, 0.4), "cow": (0.05, 0.3)}}
+
+
+def rows() -> list[Row]:
+    found = [
+        make(method, concept, seed, value)
+        for method, own in DINO.items()
+        for concept, values in own.items()
+        for seed, value in enumerate(values)
+    ]
+    return [*found, make("better", "pig", status="diverged", reason="nan", measured={})]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    update(tmp_path, rows())
+    return tmp_path
+
+
+def test_a_figure_is_what_its_name_says() -> None:
+    board = Figures(analyse(rows()))
+    assert board.mean("dino", "better") == pytest.approx(0.65)
+    assert board.anchor("dino") == pytest.approx(0.1)
+    assert board.of("dino", "better", "cat") == pytest.approx(0.8)
+    assert (board.least("dino"), board.most("dino")) == pytest.approx((0.2875, 0.65))
+    assert board.most("dino", board.others("better")) == pytest.approx(0.2875)
+    assert board.worst("dino", ["better"]) == pytest.approx(0.8)
+    assert board.paired("dino", "better").startswith("+0.362")
+    assert board.value("dino", "better").startswith("0.650")
+    assert board.risen("dino") == "7 of 8"  # all but the cow's first
+    assert board.bad("better") == "1 of 5"
+    assert (board.concepts, board.runs) == (3, 8)
+
+
+def test_the_page_is_its_words_with_the_figures_in_them(out: Path) -> None:
+    assert write(out) == []
+    name = next(p.parent.name for p in out.glob("*/rows"))
+    figures = '{{ b.mean("dino", "better")|f2 }}, {{ b.mean("dino", "better")|share }} in 100'
+    (out / SOURCE).write_text(f'{{% set b = board("{name}") %}}\nIt has {figures}.\n')
+    assert write(out) == [out / PAGE]
+    assert (out / PAGE).read_text() == "It has 0.65, 65 in 100.\n"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ['b.mean("dino", "nobody")', 'b.mean("clip_t", "better")', 'b.of("dino", "better", "sow")', "c.mean", "b.mean("],
+)
+def test_a_figure_that_is_not_there_is_refused(asked: str, out: Path) -> None:
+    name = next(p.parent.name for p in out.glob("*/rows"))
+    (out / SOURCE).write_text(f'{{% set b = board("{name}") %}}{{{{ {asked} }}}}')
+    with pytest.raises(BenchError, match=SOURCE) as said:
+        render(out)
+    assert len(str(said.value).splitlines()) == 1
+
+
+def test_words_run_no_code(out: Path) -> None:
+    (out / SOURCE).write_text("{{ board.__wrapped__.__globals__ }}")
+    with pytest.raises(BenchError, match="unsafe"):
+        render(out)
+
+
+def test_the_committed_page_has_the_figures_of_the_committed_rows() -> None:
+    folder = Path(__file__).parent.parent / "leaderboards"
+    assert (folder / PAGE).read_text(encoding="utf-8") == render(folder)
