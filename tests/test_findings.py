@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bench.analysis import analyse
 from bench.errors import BenchError
 from bench.findings_page import PAGE, SOURCE, Figures, render, write
-from bench.leaderboard import update
+from bench.leaderboard import read, update
 from bench.row import Row
 from tests.test_leaderboard import make
 
@@ -77,3 +78,17 @@ def test_words_run_no_code(out: Path) -> None:
 def test_the_committed_page_has_the_figures_of_the_committed_rows() -> None:
     folder = Path(__file__).parent.parent / "leaderboards"
     assert (folder / PAGE).read_text(encoding="utf-8") == render(folder)
+
+
+def test_the_table_of_the_readme_is_of_the_committed_rows() -> None:
+    root = Path(__file__).parent.parent
+    board = read(root / "leaderboards" / "stickers-sticker-flow-subject")
+    rows = {(r.method, r.concept): r for r in board if r.seed == 0}
+    said = re.findall(r"^\| (\w+) \| (-?[\d.]+) \| ([\d.]+ \[.*?\]) \| ([\d.]+ \[.*?\]) \| ([\d.]+) \|$",
+                      (root / "README.md").read_text(encoding="utf-8"), re.MULTILINE)  # fmt: skip
+    assert len(said) == 6
+    for concept, untouched, lora, purecc, references in said:
+        ours = [rows[method, concept].measured["dino"] for method in ("dreambooth_lora", "purecc")]
+        assert [f"{v.value:.3f} [{v.low:.3f}, {v.high:.3f}]" for v in ours] == [lora, purecc]
+        anchors = rows["purecc", concept].anchors
+        assert [f"{anchors[a]['dino'].value:.3f}" for a in ("none", "references")] == [untouched, references]
