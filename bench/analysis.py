@@ -77,7 +77,7 @@ def analyse(rows: Sequence[Row]) -> Board:
                  for a, own in cells.anchors.items()},
         baseline=None if at is None else baseline,
         differences={} if at is None else {c: against(cells.values[c], at) for c in columns},
-        ranks={c: ranks(cells.values[c], cells.better[c]) for c in columns},
-        fronts=[front(cells, name, pair, columns[0], config["worst"])
+        ranks={c: ranks(cells.values[c], cells.better[c], _bounds(c)) for c in columns},
+        fronts=[front(cells, name, pair, columns[0], config["worst"], [_bounds(c) for c in pair])
                 for name, pair in pairs.items() if set(pair) <= set(cells.values)],
     )  # fmt: skip

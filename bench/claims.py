@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from bench.config import NAME
 from bench.errors import BenchError
 from bench.papers import Strict, Sure, read_file
+from bench.resample import Array, concept_means, intervals, means
 from bench.row import Row
-from bench.stats import interval
 
 FEWEST = 4  # concepts: fewer are all on one side by chance in a quarter of the cases or more
 Word = Literal["reproduced", "not reproduced", "undecided", "not measured"]
@@ -118,16 +118,25 @@ def _judged(claim: Claim, board: Board, rows: Sequence[Row]) -> Verdict:
     pairs = {k: p for k in sorted(own) if (p := _pair(claim, own[k], other.get(k)))}
     if not pairs:
         return Verdict(claim, board[1], "not measured", _absent(claim, own, other), board)
-    first, second = np.array(list(pairs.values())).T
-    names = np.array([concept for concept, _ in pairs])
-    differences = first - second
-    concepts = tuple(dict.fromkeys(names.tolist()))
+    first, second = _arrays(pairs)
+    differences = first - second  # as a board has it: one estimate and one interval, wherever it is read
+    concepts = tuple(dict.fromkeys(concept for concept, _ in pairs))
     sign = 1 if claim.direction == "greater" else -1
-    side = sum(sign * float(differences[names == c].mean()) > 0 for c in concepts)
-    mean, low, high = interval(differences, names, bounds=(-np.inf, np.inf))
+    side = int((sign * concept_means(differences)[0] > 0).sum())
+    mean, low, high = (float(v[0]) for v in intervals(differences))
     word, why = _word(low, high, sign, concepts)
-    return Verdict(claim, board[1], word, why, board, (float(first.mean()), float(second.mean())), (mean, low, high),
-                   concepts, side, len({seed for _, seed in pairs}), len(pairs))  # fmt: skip
+    sides = float(means(first)[0]), float(means(second)[0])
+    return Verdict(claim, board[1], word, why, board, sides, (mean, low, high), concepts, side,
+                   len({seed for _, seed in pairs}), len(pairs))  # fmt: skip
+
+
+def _arrays(pairs: Mapping[Key, tuple[float, float]]) -> tuple[Array, Array]:
+    """Returns both sides of the pairs, (1, concepts, seeds) each, NaN where there is none."""
+    axes = [sorted({key[i] for key in pairs}, key=str) for i in (0, 1)]
+    out = np.full((2, 1, *(len(a) for a in axes)), np.nan)
+    for (concept, seed), values in pairs.items():
+        out[:, 0, axes[0].index(concept), axes[1].index(seed)] = values
+    return out[0], out[1]
 
 
 def _pair(claim: Claim, own: Row, other: Row | None) -> tuple[float, float] | None:

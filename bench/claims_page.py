@@ -11,6 +11,7 @@ from bench.claims import FEWEST, Board, Claims, Verdict, Word, judge, load
 from bench.leaderboard import read
 from bench.row import Row
 from bench.store import write_text
+from bench.tables import span
 from bench.words import counted
 
 WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "not measured")
@@ -115,7 +116,7 @@ def _line(v: Verdict) -> list[str]:
     return [
         f"{_sentence(c.says)} (`{c.id}`)",
         f"**{v.word}**" + (f": {v.why}" if v.why else ""),
-        f"{mean:+z.3f} [{low:z.3f}, {high:z.3f}]",
+        f"{mean:+z.3f}{span(low, high, 3)}",
         f"{v.means[0]:z.3f}, {v.means[1]:z.3f}",
         f"{v.side} of {counted(len(v.concepts), 'concept')}; {seeds}",
         f"`{c.metric}`: `{c.method}` {'>' if c.direction == 'greater' else '<'} `{c.against}`",

@@ -15,7 +15,7 @@ import numpy as np
 from bench.cells import SAME, Cells
 from bench.errors import BenchError
 from bench.ranks import complete
-from bench.resample import Array, drawn, means
+from bench.resample import Array, Bounds, drawn, means
 
 UNMEASURED = "not measured on every concept"
 
@@ -47,7 +47,10 @@ class Front:
     hypervolume: float
 
 
-def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Mapping[str, float | str]) -> Front:
+def front(
+    cells: Cells, name: str, columns: Sequence[str], first: str, worst: Mapping[str, float | str],
+    bounds: Sequence[Bounds] = ((None, None),) * 2,
+) -> Front:  # fmt: skip
     """Returns a front.
 
     Args:
@@ -56,6 +59,7 @@ def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Ma
         columns: horizontal, vertical; both in the cells.
         first: the task's first column: what a method is for.
         worst: column → the reference point's value, or the anchor that has it.
+        bounds: of each column's means.
     """
     values = np.stack([cells.values[c] for c in columns])  # (2, methods, concepts, seeds)
     entered, concepts = complete(np.where(np.isfinite(values).all(0), values[0], np.nan))
@@ -65,7 +69,8 @@ def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Ma
     why = [_why(cells, m, bool(entered[i]), bool(gain[i])) for i, m in enumerate(cells.methods)]
     fit = np.array([not w for w in why], bool)
     scores = _scores(cells, columns, points)
-    drawn_scores = _scores(cells, columns, np.stack([drawn(np.where(fit[:, None, None], v, np.nan)) for v in part], -1))
+    draws = [drawn(np.where(fit[:, None, None], v, np.nan), b) for v, b in zip(part, bounds, strict=True)]
+    drawn_scores = _scores(cells, columns, np.stack(draws, -1))
     reference = np.array([_worst(cells, c, concepts, worst) for c in columns])
     on = undominated(scores, fit)
     chance = undominated(drawn_scores, gains).mean(0) if concepts.sum() > 1 else np.full(len(on), np.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.cells import oriented
-from bench.resample import Array, drawn, means
+from bench.resample import Array, Bounds, drawn, means
 
 
 def shared(measured: Array) -> Array:
@@ -34,13 +34,14 @@ def complete(values: Array) -> tuple[Array, Array]:
     return has_all & measured.any(1), concepts
 
 
-def ranks(values: Array, better: str) -> tuple[Array, Array, Array]:
+def ranks(values: Array, better: str, bounds: Bounds = (None, None)) -> tuple[Array, Array, Array]:
     """Returns rank, low and high of each method, (methods,); 1 is the best, equals share the better rank, NaN where
     a method lacks a shared concept. Low and high are NaN where one concept is all there is.
 
     Args:
         values: (methods, concepts, seeds).
         better: higher, lower or zero.
+        bounds: of a mean; no draw beats the best there can be.
     """
     entered, concepts = complete(values)
     out = np.full((3, len(values)), np.nan)
@@ -48,7 +49,7 @@ def ranks(values: Array, better: str) -> tuple[Array, Array, Array]:
         part = values[entered][:, concepts]
         out[0, entered] = rank(oriented(means(part), better))
     if entered.any() and concepts.sum() > 1:
-        of_draws = rank(oriented(drawn(part), better))
+        of_draws = rank(oriented(drawn(part, bounds), better))
         out[1:, entered] = np.quantile(of_draws, [0.025, 0.975], axis=0, method="inverted_cdf")
         out[1, entered] = np.minimum(out[0, entered], out[1, entered])
         out[2, entered] = np.maximum(out[0, entered], out[2, entered])

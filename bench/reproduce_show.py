@@ -12,6 +12,7 @@ from bench.papers import Cell
 from bench.reported import reported
 from bench.reproduce import Study
 from bench.row import Row
+from bench.tables import span
 from bench.words import counted
 
 HERE = """\
@@ -53,7 +54,7 @@ def _claim(v: Verdict) -> str:
         f"    {c.basis:<9} {c.where}: {c.method} {sign} {c.against} in {c.metric} ({c.sure})",
     ]
     if v.pairs:
-        bounds = f" [{low:z.3f}, {high:z.3f}]" if v.pairs > 1 else ""  # one pair has no spread to resample
+        bounds = span(low, high, 3)  # one concept has no spread to resample
         lines.append(
             f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f}{bounds}, "
             f"{v.side} of {counted(len(v.concepts), 'concept')} on its side"

@@ -14,6 +14,7 @@ import numpy as np
 from bench.stats import DRAWS, widening
 
 Array = np.ndarray[Any, Any]
+Bounds = tuple[float | None, float | None]  # what a value can be at all: least, most
 DECIMALS = 9  # a product of matrices may differ in its last bits from one machine to another
 
 
@@ -87,11 +88,16 @@ def _uniform(concepts: int, seeds: int, draws: int) -> tuple[Array, Array]:
     return rng.random((draws, concepts)), rng.random((seeds, draws, concepts))
 
 
-def drawn(values: Array, draws: int = DRAWS) -> Array:
+def drawn(values: Array, bounds: Bounds = (None, None), draws: int = DRAWS) -> Array:
     """Returns bootstrap means, (draws, n) of values (n, concepts, seeds), widened for few concepts as all intervals
-    here are; NaN where nothing was measured.
+    here are, and within what a mean can be at all; NaN where nothing was measured.
     """
-    return _drawn(np.asarray(values, float).tobytes(), values.shape, draws)
+    return within(_drawn(np.asarray(values, float).tobytes(), values.shape, draws), bounds)
+
+
+def within(values: Array, bounds: Bounds) -> Array:
+    """Returns values no less and no more than they can be; None is no bound."""
+    return values if bounds == (None, None) else np.clip(values, *bounds)
 
 
 @lru_cache(maxsize=32)  # a column's draws serve its intervals, ranks and fronts
@@ -108,15 +114,12 @@ def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
     return out
 
 
-def intervals(
-    values: Array, level: float = 0.95, bounds: tuple[float | None, float | None] = (None, None)
-) -> tuple[Array, Array, Array]:
+def intervals(values: Array, level: float = 0.95, bounds: Bounds = (None, None)) -> tuple[Array, Array, Array]:
     """Returns mean, low and high of values (n, concepts, seeds), (n,) each, within what a mean can be at all.
 
     One concept says nothing of how others would do: low and high are NaN there.
     """
     low, high = np.quantile(drawn(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
     alone = np.isfinite(values).any(-1).sum(-1) < 2
-    low, high = (np.where(alone, np.nan, b) for b in (low, high))
-    least, most = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
-    return means(values), np.clip(low, least, most), np.clip(high, least, most)
+    low, high = (np.where(alone, np.nan, within(b, bounds)) for b in (low, high))
+    return means(values), low, high

@@ -34,7 +34,7 @@ def values_used(row: Row, plan: Plan) -> str:
     """Returns where the hyperparameters come from: tuned here, or published, and what was set by hand; none has what
     was made elsewhere.
     """
-    if not row.hyperparameters:
+    if not row.hyperparameters or plan.config.get("_made"):
         return "none"
     base = f"values set for {row.model}" if row.tuned else "published values"
     return ", ".join([base, *(f"{o} by hand" for o in by_hand(plan.config.get("_given", [])))])
@@ -54,7 +54,7 @@ def show(row: Row, plan: Plan, there: bool) -> None:
     if not console.is_terminal:
         console.width = 120  # a long name of a checkpoint stays on its line in a pipe
     facts = [f"{row.method} on {row.concept}", row.model, f"seed {row.seed}"]
-    facts += [values_used(row, plan)] if row.hyperparameters else []
+    facts += [values_used(row, plan)] if row.hyperparameters and not plan.config.get("_made") else []
     facts.append(row.status)
     console.print(" · ".join(facts), style="bold")
     wrong = row.status != "ok" or meaningless(row)
@@ -92,13 +92,13 @@ def _training(row: Row) -> str:
         return f"{row.cost['seconds']:.1f} s, {counted(steps, 'step')}"
     if not row.cost.get("adapter_bytes"):
         return "none"
-    return "in closed form" if row.hyperparameters else "elsewhere"
+    return "in closed form"
 
 
 def _below(row: Row, plan: Plan, there: bool) -> list[tuple[str, str]]:
     lines = []
     if row.cost:
-        lines.append(("training", _training(row)))
+        lines.append(("training", "elsewhere" if plan.config.get("_made") else _training(row)))
     lines += [("digest", row.digest()), ("written", f"{plan.folder} (row.json, report.html)")]
     if row.cost.get("adapter_bytes") and "train" in row.fingerprints:
         lines.append(("adapter", f"{plan.folder.parent.parent / 'store' / 'train' / row.fingerprints['train']}"))

@@ -35,7 +35,7 @@ def test_draws_have_the_variance_of_two_stages() -> None:
     means = values[0].mean(1)
     exact = means.var() / 5 + values[0].var(1).mean() / 3 / 5
     assert resampled(values, np.ones((5, 3), bool), 40_000).var() == pytest.approx(exact, rel=0.03)
-    assert drawn(values, 40_000).var() == pytest.approx(exact * widening(5) ** 2, rel=0.03)
+    assert drawn(values, draws=40_000).var() == pytest.approx(exact * widening(5) ** 2, rel=0.03)
 
 
 def test_intervals_of_what_is_missing() -> None:
@@ -179,3 +179,12 @@ def test_concepts_needed() -> None:
     assert needed(10.0, 1, spread, 0.05) == 6  # the sign-flip test finds nothing with fewer
     assert needed(1e-4, 1, spread, 0.05) is None
     assert needed(0.1, 1, spread, 0.05) > few > 0
+
+
+def test_no_draw_beats_the_best_there_can_be() -> None:
+    """A rate of 1 on every concept is first in every draw; widened draws of another, above 1, would push it down."""
+    values = np.stack([np.ones((4, 2)), np.array([[1, 1], [1, 1], [1, 1], [0.8, 0.9]])])
+    assert ranks(values, "higher")[2][0] == 2  # draws of the second above 1
+    rank, low, high = ranks(values, "higher", (0, 1))
+    assert (rank[0], low[0], high[0]) == (1, 1, 1)
+    assert (low[1], high[1]) == (1, 2)

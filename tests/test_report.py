@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -286,17 +287,20 @@ def test_show_prints_the_numbers(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("cost", "own", "said"),
+    ("cost", "made", "said"),
     [
-        ({"seconds": 0.0, "steps": 0.0, "adapter_bytes": 9.0}, {"weight": 1.0}, "in closed form"),
-        ({"adapter_bytes": 9.0}, {}, "elsewhere"),  # a LoRA that somebody else trained
+        ({"seconds": 0.0, "steps": 0.0, "adapter_bytes": 9.0}, {}, "in closed form"),
+        ({"adapter_bytes": 9.0}, {"_made": {"command": "score"}}, "elsewhere"),  # a LoRA that somebody else trained
         ({"adapter_bytes": 0.0}, {}, "none"),
     ],
 )
-def test_show_says_what_was_trained_without_a_step(tmp_path, capsys, cost, own, said):
-    show.show(make_row(cost=cost, hyperparameters=own), make_plan(tmp_path), there=False)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("training")]
+def test_show_says_what_was_trained_without_a_step(tmp_path, capsys, cost, made, said):
+    plan = make_plan(tmp_path)
+    show.show(make_row(cost=cost), dataclasses.replace(plan, config=plan.config | made), there=False)
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("training")]
     assert line.removeprefix("training").strip() == said
+    assert ("values set for" in out) == (not made)
 
 
 def test_show_fits_80_columns(tmp_path, capsys):
