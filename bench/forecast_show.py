@@ -109,11 +109,14 @@ def _gpu(planned: Sequence[Plan], past: Past) -> list[str]:
     ]
 
 
+PAGE = 4  # a picture lies in the store, and in the report's page as text, there often twice: among the worst and best
+
+
 def _disk(planned: Sequence[Plan], left: dict[Step, Plan], past: Past) -> str:
     """Returns what would be written: pictures as large as the references, what trainings leave, and what is free."""
     references = [p for p in planned[0].concept.image_paths() if p.is_file()]
     one = sum(p.stat().st_size for p in references) / max(len(references), 1)
-    total = sum(step.pictures * one for step in left)
+    total = sum(step.pictures * one * PAGE for step in left)
     for step, plan in left.items():
         if step.stage == TRAIN:
             rows, _ = past.like(step.method, plan.config["model"]["name"])

@@ -151,7 +151,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BenchError(f"{path}: {str(error).splitlines()[0]}; a method's YAML would be right") from None
+        mark = getattr(error, "problem_mark", None)
+        at, said = (f", line {mark.line + 1}", error.problem) if mark else ("", str(error).splitlines()[0])  # type: ignore[union-attr]
+        raise BenchError(f"{path}{at}: {said}; a method's YAML would be right") from None
     if not isinstance(said, dict) or not isinstance(said.get("_target_"), str):
         raise BenchError(f"{path}: _target_ is missing; the dotted name of a method's class would be right")
     return said

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 
+from bench import paths
 from bench.claims import Verdict, judge
 from bench.claims_page import boards
 from bench.papers import Cell
@@ -109,13 +111,27 @@ def _printed(study: Study) -> Iterator[str]:
 
 def _elsewhere(study: Study) -> str:
     """Returns what the paper used and this machine was not asked to, and the command that would."""
-    tables = dict.fromkeys(f"{t.model}, on {t.dataset}" for t in study.paper.tables) if study.paper else {}
+    tables = (
+        dict.fromkeys(f"{t.model}, on {t.dataset.replace('set not', 'a set not')}" for t in study.paper.tables)
+        if study.paper
+        else {}
+    )
     lines = ["\nNot run here", *(f"  {t}" for t in tables)]
     methods = ",".join(dict.fromkeys(m for ms in study.methods.values() for m in ms))
-    words = ["-m", f"+method={methods}", f"model={study.model}", "model.name=NAME", "model.path=FOLDER",
-             "dataset.name=NAME", "dataset.path=FOLDER", "concept=all", "seed=0,1,2", "protocol=full",
-             "tuned=none"]  # fmt: skip
+    words = ["-m", f"+method={methods}", f"model={_own_model(study)}", "model.path=FOLDER", "dataset=folder",
+             "dataset.path=FOLDER", "concept=all", "seed=0,1,2", "protocol=full", "tuned=none"]  # fmt: skip
     lines += ["  With the model as a diffusers folder, and the pictures as a dataset folder, on a GPU:",
               f"    python -m bench plan {shlex.join(words)}", "  and the same without `plan`; then",
               "    python -m bench leaderboard runs"]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _own_model(study: Study) -> str:
+    """Returns the model of conf/model that the paper used first; MODEL where it is none of them."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", text.lower().replace("stable diffusion", "sd"))
+
+    named = [plain(t.model) for t in study.paper.tables] if study.paper else []
+    known = sorted(paths.choices("model"), key=len, reverse=True)
+    return next((k for text in named for k in known if plain(k.removesuffix("-dev")) in text), "MODEL")

@@ -32,7 +32,7 @@ def compare(args: list[str]) -> int:
     parser.add_argument("first", metavar="A", help="a run's folder or row.json, a folder of runs, or a method's name")
     parser.add_argument("second", metavar="B", help="likewise")
     parser.add_argument("--board", type=Path, help="the folder of a board that A and B are methods of")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page; compare-A-B.html here if left out")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page; named by both, here, if left out")
     options = parser.parse_args(args)
     from bench import compare_page, compare_show
     from bench.compare import differences
@@ -44,7 +44,8 @@ def compare(args: list[str]) -> int:
     if not found:
         raise BenchError(f"{options.first} and {options.second} have no value in common")
     compare_show.show(first, second, found, unit)
-    page = options.out or Path(f"compare-{slug(first.name)}-{slug(second.name)}.html")
+    of = options.board.resolve().name if options.board else " ".join(dict.fromkeys(r.concept for r in first.rows[:2]))
+    page = options.out or Path(f"compare-{slug(first.name)}-{slug(second.name)}-{slug(of)}.html")
     compare_page.write(page, first, second, found, unit)
     sys.stdout.write(f"{page}\n")
     return 0
@@ -55,12 +56,14 @@ def plan(args: list[str]) -> int:
     parser = Arguments("python -m bench plan", description=plan.__doc__)
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
     parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="+method=NAME, and what a run takes")
+    parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of methods of your own")
     options = parser.parse_args(args)
     from bench.compose import expand, launch_options
     from bench.forecast_show import write
+    from bench.found import OPTION, carried
     from bench.served import plans
 
-    _, rest = launch_options(options.overrides)
+    _, rest = launch_options([*options.overrides, *carried([f"{OPTION}={folder}" for folder in options.config_dir])])
     write(plans(expand([*rest, *["-m"] * options.multirun])))
     return 0
 

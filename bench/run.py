@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
         if isinstance(error, BenchError) and not go_on:
             raise
         log.exception("the run failed")
-        said = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}{_where(error, plan)}"
         row = row_of(plan, "failed", reason=said)
         resident.forget()
     write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
@@ -66,6 +67,17 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
 
     write_report(plan, row, store, probes[1:])
     return row, False
+
+
+def _where(error: Exception, plan: Plan) -> str:
+    """Returns where in somebody's own code an error arose, and what would tell more of it."""
+    home = Path(__file__).resolve().parent
+    frames = [f for f in traceback.extract_tb(error.__traceback__)
+              if home not in Path(f.filename).resolve().parents and "site-packages" not in f.filename]  # fmt: skip
+    if not frames or not plan.trainings:
+        return ""
+    at = f" (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return f"{at}; python -m bench check {plan.method} looks for what is wrong with a method"
 
 
 def preflight(plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -113,7 +114,11 @@ def plans(lists: Sequence[list[str]]) -> list[Plan]:
 
 
 def _there(plan: Plan) -> bool:
-    return (plan.folder / "row.json").is_file()
+    """Whether a run is not made again: a failed one is."""
+    try:
+        return bool(json.loads((plan.folder / "row.json").read_text(encoding="utf-8"))["status"] != "failed")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:

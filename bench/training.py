@@ -37,6 +37,7 @@ def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
 
 def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
     def trained(folder: Path) -> None:
+        from bench.adapter import Adapter
         from bench.checkpoint import Checkpoint
         from bench.memory import named_shortage, peak_memory
         from bench.workbench import Workbench
@@ -48,6 +49,9 @@ def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], 
             try:
                 with peak_memory(backbone().device.type) as peak:
                     adapter = method.train(bench, concept)
+                    if not isinstance(adapter, Adapter):
+                        raise BenchError(f"method {training.method}: train returns {type(adapter).__name__}; "
+                                         "workbench.adapter(…) or an Adapter would be right")  # fmt: skip
                     adapter.cost["peak_memory_mib"] = peak()
                 adapter.save(folder)
             finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from bench.store import write_text
 if TYPE_CHECKING:
     from bench.row import Row
 
+log = logging.getLogger("bench")
 HEAD = "# Found by `{command}`.\n"
 
 
@@ -81,7 +83,9 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
     if not weights:
         raise BenchError(f"protocol.objective: nothing for {', '.join(kinds)}, which is what {method} serves")
     done, trained = [], 0.0
-    for values in candidates(space, trials):
+    tried = candidates(space, trials)
+    for count, values in enumerate(tried, start=1):
+        log.info("trial %d of %d: %s", count, len(tried), _said(values))
         scores = []
         for concept in config["dataset"]["development"][kind]:
             said = [f"method.{k}={v}" for k, v in values.items()]
@@ -91,6 +95,7 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
             trained += row.cost.get("seconds", 0.0)
             scores.append(objective(row, weights))
         done.append(Trial(values, scores))
+        log.info("trial %d of %d: score %.4f", count, len(tried), done[-1].score)
     best = max(done, key=lambda t: t.score)
     found = {
         "trials": len(done), "training_seconds": round(trained), "objective": weights, "score": best.score,
@@ -101,4 +106,9 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
     command = f"python -m bench tune {method} --model {model} --trials {trials}"
     text = yaml.safe_dump({"values": best.values, "found": found}, sort_keys=False, width=120)
     write_text(path, HEAD.format(command=command) + text)
+    log.info("best: %s; runs of %s on %s take it from here on, but for tuned=none", _said(best.values), method, model)
     return path
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -232,6 +233,44 @@ def test_a_module_that_cannot_be_imported_is_one_line(tmp_path: Path, capsys: py
     assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"ModuleNotFoundError in {tmp_path / 'unimportable.py'}, line 2" in line
+
+
+FAILS = {
+    "returns nothing": ("def after(self, workbench): return None", "method failing: train returns NoneType"),
+    "raises": ("def after(self, workbench): return {}['gone']", "KeyError: 'gone' (in failing.py, line "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", FAILS)
+def test_a_failed_run_says_where_in_the_authors_own_file(
+    wrong: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bench")
+    body, says = FAILS[wrong]
+    sys.modules.pop("failing", None)
+    (tmp_path / "method").mkdir()
+    (tmp_path / "failing.py").write_text(f"{HEAD}\n@dataclass\nclass Failing(Base):\n    {body}\n")
+    (tmp_path / "method" / "failing.yaml").write_text("_target_: failing.Failing\n")
+    args = ["concept=poodle", *tiny.run_args(tiny.unet_folder(tmp_path / "model"))[:-1], f"root={tmp_path / 'runs'}"]
+    own = ["--config-dir", str(tmp_path), "+method=failing", *args]
+    assert main(["plan", "+method=failing", *args, "--config-dir", str(tmp_path)]) == 0
+    assert main([*own, "-m", "seed=0,1"]) == 1
+    rows = list((tmp_path / "runs").glob("failing/*/row.json"))
+    assert len(rows) == 2 and all(says in json.loads(row.read_text())["reason"] for row in rows)
+    caplog.clear()
+    assert main([*own, "-m", "seed=0,1"]) == 1  # a run that failed is not there
+    assert "2 runs, 0 of them there already" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["_target_: a.B\n  rank: 3\n", "_target_: [a\n"])
+def test_a_yaml_that_cannot_be_read_is_told_by_its_line(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text(text)
+    assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine.yaml, line 2" in line
 
 
 def test_a_syntax_error_is_told_where_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,6 +176,14 @@ def test_the_pictures_grow_all_of_them_and_the_page_does_not(window: Browser, pa
 
 
 @needs_browser
+def test_colours_are_colours(window: Browser, page: Path) -> None:
+    """A variable of the sheet that two things share leaves one without its colour: the ring was a black dot."""
+    window.open(page, dark=False)
+    fill = "getComputedStyle(document.querySelector('.mark-base')).fill"
+    assert window.evaluate(fill) == "rgb(255, 255, 255)"
+
+
+@needs_browser
 def test_what_does_not_scroll_is_no_stop_of_the_tab_key(window: Browser, page: Path) -> None:
     window.open(page)
     stops = "[...document.querySelectorAll('.prompt .scroll')].filter(e => e.tabIndex >= 0).length"

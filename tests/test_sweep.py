@@ -107,7 +107,7 @@ def test_the_runs_of_one_model_follow_each_other_and_what_is_there_comes_first(t
     plans = sweep.plans(expand(["-m", *args]))
     assert [p.config["model"]["name"] for p in plans] == ["sticker-flow"] * 2 + ["sticker-unet"] * 2
     plans[2].folder.mkdir(parents=True)
-    (plans[2].folder / "row.json").write_text("{}")
+    (plans[2].folder / "row.json").write_text('{"status": "ok"}')
     assert sweep.plans(expand(["-m", *args]))[0].folder == plans[2].folder
 
 

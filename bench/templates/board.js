@@ -143,15 +143,25 @@
       const place = ([a, b]) => [x.getPixelForValue(a), y.getPixelForValue(b)];
       const own = front.points.filter((p) => !faint(p)).map((p) => [place(p.at), p.method, shade(p), p.method === picked ? 0 : p.on ? 1 : 3]);
       const anchors = front.anchors.map((a) => [place(a.at), a.label, colour("base"), 2]);
-      const taken = [...own, ...anchors].map(([[a, b]]) => [a - 5, b - 5, a + 5, b + 5]);
-      ctx.save();
-      ctx.textBaseline = "middle";
-      for (const [[a, b], text, fill, rank] of [...own, ...anchors].sort((p, q) => p[3] - q[3])) {
+      const every = [...own, ...anchors];
+      const taken = []; // by names
+      const near = (mine) => every.filter((q) => q !== mine).map(([[a, b]]) => [a - 6, b - 11, a + 6, b + 11]); // there a name would be the other's
+      const meets = ([l, m], width, boxes) => boxes.some(([tl, tt, tr, tb]) => l < tr && l + width > tl && m - 6 < tb && m + 6 > tt);
+      const room = (p) => {
+        const [[a, b], text, , rank] = p;
         ctx.font = `${rank === 2 ? "italic" : rank === 0 ? "600" : "normal"} 11px ${Chart.defaults.font.family}`;
         const width = ctx.measureText(text).width;
-        const spots = [[a + 8, b - 8], [a + 8, b + 8], [a - 8 - width, b - 8], [a - 8 - width, b + 8], [a - width / 2, b - 14], [a - width / 2, b + 14]];
-        const free = spots.find(([l, m]) => l >= area.left && l + width <= area.right && m - 6 >= area.top && m + 6 <= area.bottom
-          && !taken.some(([tl, tt, tr, tb]) => l < tr && l + width > tl && m - 6 < tb && m + 6 > tt));
+        const spots = [[a + 8, b - 8], [a + 8, b + 8], [a - 8 - width, b - 8], [a - 8 - width, b + 8], [a - width / 2, b - 14], [a - width / 2, b + 14],
+          [a - width / 4, b - 20], [a - width / 4, b + 20], [a, b - 32], [a, b + 32]];
+        const others = near(p);
+        return [width, spots.filter(([l, m]) => l >= area.left && l + width <= area.right && m - 6 >= area.top && m + 6 <= area.bottom
+          && !meets([l, m], width, others) && !meets([l, m], width, taken))];
+      };
+      ctx.save();
+      ctx.textBaseline = "middle";
+      const choices = new Map(every.map((p) => [p, room(p)[1].length])); // who has the fewest places goes first
+      for (const p of every.sort((u, v) => u[3] - v[3] || choices.get(u) - choices.get(v))) {
+        const [, text, fill] = p, [width, [free]] = room(p);
         if (!free) continue; // its name is in the tooltip
         taken.push([free[0], free[1] - 6, free[0] + width, free[1] + 6]);
         ctx.lineWidth = 3;
