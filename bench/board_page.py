@@ -16,6 +16,7 @@ from bench.resample import Array
 from bench.show import ARROWS
 from bench.strips import UNTOUCHED, embedded
 from bench.tables import covered, number, runs, smallest_p
+from bench.words import brief
 
 TEMPLATES = Path(__file__).parent / "templates"
 CHARTS = "chart.umd.min.js"  # Chart.js as its project publishes it
@@ -174,6 +175,6 @@ def _front(board: Board, front: Any) -> dict[str, Any]:
     return {
         "name": front.name, "concepts": front.concepts,
         "on": [(board.cells.methods[i], number(front.chance[i], 2)) for i in order],
-        "hypervolume": f"{front.hypervolume:.3g}" if known else "",
-        "reference": ", ".join(f"{v:z.3g}" for v in front.reference) if known else "",
+        "hypervolume": brief(front.hypervolume) if known else "",
+        "reference": ", ".join(brief(v) for v in front.reference) if known else "",
     }  # fmt: skip

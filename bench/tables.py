@@ -12,7 +12,7 @@ from bench.analysis import Board
 from bench.figures import LABELS, path_of
 from bench.resample import Array
 from bench.show import ARROWS
-from bench.words import counted
+from bench.words import brief, counted
 
 HEAD = """# {task} on {dataset}, {model}
 
@@ -156,8 +156,8 @@ def _fronts(board: Board) -> str:
         order = sorted(np.flatnonzero(front.on), key=lambda i: -front.chance[i])
         on = ", ".join(f"{_code(board.cells.methods[i])}{_share(front.chance[i])}" for i in order)
         known = np.isfinite(front.hypervolume)
-        reference = f"({front.reference[0]:z.3g}, {front.reference[1]:z.3g})" if known else ""
-        volume = f"{front.hypervolume:.3g}" if known else ""
+        reference = f"({brief(front.reference[0])}, {brief(front.reference[1])})" if known else ""
+        volume = brief(front.hypervolume) if known else ""
         lines.append([f"[{front.name}]({path_of(front.name)})", " × ".join(front.columns), on, volume, reference])
     head = ["front", "columns", "on it", "hypervolume", "reference point"]
     pictures = "\n".join(f"![{f.name}]({path_of(f.name)})" for f in board.fronts)

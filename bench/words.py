@@ -10,6 +10,11 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
+def brief(number: float) -> str:
+    """Returns three figures, and thousands as they are read: `0.528`, `10,000`."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:z.3g}"
+
+
 def slug(name: str) -> str:
     """Returns a name as a part of a file's: `fidelity × cost` is `fidelity-cost`."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -19,11 +19,5 @@ def render(template: str, **context: Any) -> str:
                       lstrip_blocks=True)  # fmt: skip
     env.filters["number"] = lambda value: number(value).replace("-", "\N{MINUS SIGN}")
     env.filters["counted"] = counted
-    env.filters["short"] = short
+    env.filters["short"] = lambda value: f"{value:z.3g}".replace("-", "\N{MINUS SIGN}")
     return env.get_template(template).render(**context)
-
-
-def short(value: float) -> str:
-    """Returns three figures, and thousands as they are read: `0.528`, `10,000`."""
-    said = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:z.3g}"
-    return said.replace("-", "\N{MINUS SIGN}")
