@@ -153,6 +153,9 @@ def flux2_folder(folder: Path, is_distilled: bool = False) -> Path:
         in_channels=4 * 4, num_layers=2, num_single_layers=2, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=3 * 16, timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
     )  # fmt: skip
+    for name, weight in transformer.named_parameters():
+        if "transformer_blocks" in name and weight.ndim == 2:
+            weight.data.mul_(2.5)  # or the words hardly show in eight bits
     vae = AutoencoderKLFlux2(
         block_out_channels=(8, 8, 16), down_block_types=("DownEncoderBlock2D",) * 3, layers_per_block=1,
         up_block_types=("UpDecoderBlock2D",) * 3, latent_channels=4, norm_num_groups=4, sample_size=64,
