@@ -199,9 +199,10 @@ def chat_tokenizer() -> Any:
     whole = [*(f"Ġ{w}" for w in words), "ĊĊ", "user", "assistant", *words]
     merges = dict.fromkeys((w[:k], w[k]) for w in whole for k in range(1, len(w)))
     pieces = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in merges)])
+    marks = {"eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"]}
     tokenizer = Qwen2TokenizerFast(
-        vocab={p: i for i, p in enumerate(pieces)}, merges=list(merges), eos_token="<|im_end|>",
-        additional_special_tokens=["<|im_start|>"], model_max_length=512, chat_template=CHAT,
+        vocab={p: i for i, p in enumerate(pieces)}, merges=list(merges), model_max_length=512, chat_template=CHAT,
+        **marks,
     )  # fmt: skip
     tokenizer.add_tokens(["<think>", "</think>"])
     return tokenizer

@@ -71,7 +71,7 @@ class Bench:
 
 
 def backbone_of(pipe: Any, module: str, to: Placement, resolution: int = 0) -> Backbone:
-    """Returns the backbone of a pipeline that is there already; whatever reads text reads as many tokens as CLIP does."""
+    """Returns the backbone of a pipeline that is there already; its towers read as many tokens as CLIP does."""
     read = import_module(f"bench.backbone.{module}")
     every = [c for c in vars(read).values() if inspect.isclass(c) and issubclass(c, Backbone)]
     found = [c for c in every if c.__module__ == read.__name__]

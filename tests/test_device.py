@@ -142,8 +142,8 @@ def test_the_guard_raises_what_a_gpu_would() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "memory"), [("flow", "offload"), ("flow", "drop_text_encoders"), ("sdxl", "offload"), ("flux", "offload"),
-                        ("klein", "offload")]
+    ("key", "memory"),
+    [*((key, "offload") for key in ("flow", "sdxl", "flux", "klein")), ("flow", "drop_text_encoders")],
 )
 def test_parts_that_are_not_in_use_lie_on_the_cpu(key: str, memory: str, root: Path, tmp_path: Path) -> None:
     away = Placement(str(DEVICE), offload=memory == "offload", drop_text_encoders=memory != "offload")

@@ -301,7 +301,7 @@ def test_a_change_to_one_class_leaves_the_others_keys(tmp_path: Path, monkeypatc
     assert changed("flux.py") == {"FluxPipeline"}
     assert changed("sdxl.py") == {"StableDiffusionXLPipeline"}
     assert changed("sd.py") == {"StableDiffusionPipeline", "StableDiffusionXLPipeline"}
-    assert changed("flux2.py") == {"Flux2KleinPipeline"}
+    assert changed("flux2.py") == changed("chat.py") == {"Flux2KleinPipeline"}
     assert changed("flow.py") == {"StableDiffusion3Pipeline", "FluxPipeline", "Flux2KleinPipeline"}
     assert changed("base.py") == set(pipelines.CLASSES)
     assert set(pipelines.CLASSES) == {k.partition("/")[2] for k in before}

@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from bench.backbone.chat import ChatPrompts
 from bench.backbone.files import fused
 from bench.backbone.flow import Flow, stored
 from bench.backbone.prompts import PromptEmbeds, Prompts
 from bench.errors import BenchError
 
 PATCH = 2  # latents of the autoencoder a side that are one of the network's
-LAYERS = (9, 18, 27)  # of the language model, read side by side: the stock pipeline's own
-SPACE = "Ġ"  # what byte-level tokenizers write in front of a word that follows a space
-
-
-class ChatPrompts(Prompts):
-    """Prompts as a language model reads them: each the first message of a chat, in the tokenizer's own template.
-
-    A word after a space is another token than the same word without one. Words are taken as they stand within a
-    sentence, and a placeholder takes the space before it along, as any word does.
-    """
-
-    def ids(self, prompts: Sequence[str], tower: int = 0) -> Tensor:
-        """Returns token ids (n, length) of whole chats, padded."""
-        return self._read(prompts)[0]
-
-    def pieces(self, text: str, tower: int = 0) -> list[int]:
-        """Returns the token ids of words as they stand within a sentence; of nothing, none."""
-        return super().pieces(self._joined(f" {text}"), tower) if text.strip() else []
-
-    def words(self) -> list[str]:
-        """Returns the vocabulary's whole words, those in small letters as a CLIP's all are."""
-        known = (t.removeprefix(SPACE) for t in self.tokenizers[0].get_vocab() if t.startswith(SPACE))
-        return sorted(w for w in known if w.isalpha() and w.isascii() and w.islower())
-
-    def layers(self, prompts: Sequence[str]) -> Tensor:
-        """Returns the states (n, length, layers · width) the network reads; no next word is worked out."""
-        ids, mask = self._read(prompts)
-        states = self.encoders[0].model(
-            input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
-        ).hidden_states  # fmt: skip
-        return torch.stack([states[k] for k in LAYERS], 2).flatten(2)
-
-    def _last(self, prompts: Sequence[str], tower: int) -> tuple[Tensor, Tensor]:
-        """Returns ids and last states; zeros where a prompt is padded, which is most of it and says nothing of it."""
-        ids, mask = self._read(prompts)
-        last = self.encoders[tower].model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return ids, last.float() * mask[..., None]
-
-    def _read(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Returns token ids and attention mask, (n, length) both, where the tower is."""
-        tokenizer = self.tokenizers[0]
-        chats = [
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-            for p in prompts
-        ]
-        read = tokenizer(
-            [self._joined(c) for c in chats], padding="max_length", truncation=True, return_tensors="pt"
-        ).to(self.encoders[0].device)  # fmt: skip
-        return read.input_ids, read.attention_mask
-
-    def _joined(self, text: str) -> str:
-        """Returns a text without the spaces before placeholders: each would be a token of its own."""
-        for placeholder in set(self.tokenizers[0].get_added_vocab()) - set(self._plain[0].get_added_vocab()):
-            text = text.replace(f" {placeholder}", placeholder)
-        return text
+MANY = 200  # steps: the most that the pipeline's shift was fitted to
 
 
 class Flux2Klein(Flow):
@@ -126,14 +69,18 @@ class Flux2Klein(Flow):
         """Whether guidance is in the network already, which then makes one prediction a step."""
         return bool(self.pipe.config.is_distilled)
 
-    def set_timesteps(self, scheduler: Any, steps: int) -> None:
-        """Sets the sampler as the stock pipeline does, shifted the further the fewer the steps are.
+    def shift(self, steps: int = MANY) -> float:
+        """Returns μ of the shift that goes with a number of patches and of steps; training times have none of these.
 
-        Training times have no number of steps. They are shifted by `shift`, which is what this arrives at with 200.
+        They take that of many steps, which is the line FLUX.1 has.
         """
         from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-        mu = compute_empirical_mu(self.patches, steps)
+        return compute_empirical_mu(self.patches, steps)
+
+    def set_timesteps(self, scheduler: Any, steps: int) -> None:
+        """Sets the sampler as the stock pipeline does, shifted the further the fewer the steps are."""
+        mu = self.shift(steps)
         if getattr(scheduler.config, "use_flow_sigmas", False):
             scheduler.set_timesteps(steps, mu=mu)
         else:
