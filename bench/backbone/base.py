@@ -145,7 +145,7 @@ class Backbone(Adapted):
 
     @property
     def distilled(self) -> bool:
-        """Whether guidance is something the network is told, in place of a second prediction."""
+        """Whether guidance is in the network, as it is told or once for all, in place of a second prediction."""
         return False
 
     @contextmanager
