@@ -22,7 +22,7 @@ class Flux2Klein(Flow):
     """A `Flux2KleinPipeline`; x_t is (n, C, h, w) of the network's own latents, each 2×2 of the autoencoder's.
 
     A step-distilled klein takes no guidance, whatever it is given, as in the stock pipeline; the base models are guided
-    as any other model, with the empty prompt. What it reads begins with the chat's own tokens, the same in every prompt.
+    as any other model, with the empty prompt. What it reads begins as every chat does.
     """
 
     towers: tuple[tuple[str, str], ...] = (("tokenizer", "text_encoder"),)
