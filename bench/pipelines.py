@@ -19,6 +19,7 @@ CLASSES = {
     "StableDiffusionXLPipeline": ("sdxl", "sd"),
     "StableDiffusion3Pipeline": ("sd3", "flow"),
     "FluxPipeline": ("flux", "flow"),
+    "Flux2KleinPipeline": ("flux2", "chat", "flow"),
 }
 FLOW = tuple(name for name, modules in CLASSES.items() if "flow" in modules)
 PREDICTS = {"epsilon": "epsilon", "v_prediction": "v"}  # a scheduler's prediction_type → the family
@@ -61,6 +62,18 @@ def check_family(family: str, folder: Path) -> None:
     if family != own:
         raise BenchError(f"model.family={family}: {folder} holds a {class_of(folder)} that predicts {own}; {own} would "
                          "be right")  # fmt: skip
+
+
+def check_guidance(scale: float, folder: Path) -> None:
+    """Checks that a step-distilled model, which takes no guidance, is given none.
+
+    Raises:
+        BenchError: it is, which would make keys of their own for the same pictures.
+    """
+    if scale > 1 and _read(folder / "model_index.json").get("is_distilled") is True:
+        raise BenchError(
+            f"model.guidance_scale={scale:g}: {folder} is step-distilled and takes no guidance; 1 would be right"
+        )
 
 
 def other_family(method: str, families: Sequence[str], model: dict[str, Any], why: str = "") -> NotServed:

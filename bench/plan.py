@@ -15,7 +15,7 @@ from bench.dataset import fetched
 from bench.dataset import templates as templates_of
 from bench.errors import BenchError
 from bench.grid import PromptGrid, asked_with, grid
-from bench.pipelines import check_family, class_of
+from bench.pipelines import check_family, check_guidance, class_of
 from bench.stage_keys import stage_parts, train_parts
 from bench.store import key_of
 from bench.values import customizer, method_of, tried
@@ -115,6 +115,7 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     model_folder, lora = model_folders(hub.model(config["model"]))
     check_files(model_folder)
     check_family(config["model"]["family"], model_folder)
+    check_guidance(config["model"]["guidance_scale"], model_folder)
     check_parts(model_folder, f"model.path={config['model']['path']}")
     config = config | {"_pipeline": class_of(model_folder)}
     about = config["dataset"]

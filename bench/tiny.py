@@ -133,6 +133,81 @@ def flux_folder(folder: Path, guidance_embeds: bool = True) -> Path:
     return folder
 
 
+def flux2_folder(folder: Path, is_distilled: bool = False) -> Path:
+    """Writes a Flux2KleinPipeline of random parts, its tokenizer made of the embedded world's words.
+
+    Its own square is 512 pixels a side, its pipeline's; `resolution: 64` and 40 tokens suit the embedded world.
+    """
+    import torch
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = chat_tokenizer()
+    torch.manual_seed(0)
+    transformer = Flux2Transformer2DModel(
+        in_channels=4 * 4, num_layers=2, num_single_layers=2, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=3 * 16, timestep_guidance_channels=16, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
+    )  # fmt: skip
+    for name, weight in transformer.named_parameters():
+        if "transformer_blocks" in name and weight.ndim == 2:
+            weight.data.mul_(2.5)  # or the words hardly show in eight bits
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 16), down_block_types=("DownEncoderBlock2D",) * 3, layers_per_block=1,
+        up_block_types=("UpDecoderBlock2D",) * 3, latent_channels=4, norm_num_groups=4, sample_size=64,
+    )  # fmt: skip
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2.0)
+    # the pipeline reads the states of layers 9, 18 and 27
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=28, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=512, tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.2,
+    )  # fmt: skip
+    pipe = Flux2KleinPipeline(
+        transformer=transformer, vae=vae, text_encoder=Qwen3ForCausalLM(config).eval(), tokenizer=tokenizer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True), is_distilled=is_distilled,
+    )  # fmt: skip
+    pipe.save_pretrained(folder)
+    return folder
+
+
+# A user's message, and the start of an answer without thinking, as Qwen3's template writes them.
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+def chat_tokenizer() -> Any:
+    """Returns a byte-level tokenizer of Qwen's class that has the embedded world's words as single tokens.
+
+    A word is merged from its left, the ones that follow a space first: no training, whose ties fall as they may.
+    """
+    from tokenizers import pre_tokenizers
+    from transformers import CLIPTokenizer, Qwen2TokenizerFast
+
+    from bench.backbone.files import resolve
+
+    clip = CLIPTokenizer.from_pretrained(resolve("embedded:sticker-flow") / "tokenizer").get_vocab()
+    words = sorted(w.removesuffix("</w>") for w in clip if w.endswith("</w>") and w[:-4].isalpha())
+    whole = [*(f"Ġ{w}" for w in words), "ĊĊ", "user", "assistant", *words]
+    merges = dict.fromkeys((w[:k], w[k]) for w in whole for k in range(1, len(w)))
+    pieces = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in merges)])
+    marks = {"eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"]}
+    tokenizer = Qwen2TokenizerFast(
+        vocab={p: i for i, p in enumerate(pieces)}, merges=list(merges), model_max_length=512, chat_template=CHAT,
+        **marks,
+    )  # fmt: skip
+    tokenizer.add_tokens(["<think>", "</think>"])
+    return tokenizer
+
+
 def t5_of(folder: Path, width: int) -> tuple[Any, Any]:
     """Returns a random T5 encoder of a width, and a tokenizer of the embedded world's words made here."""
     import torch

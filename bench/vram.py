@@ -33,6 +33,9 @@ UNREAD = ("safety_checker", "image_encoder")  # parts that no backbone loads
 DENOISERS = ("transformer", "unet")
 ATTENTION = re.compile(r"attn\d?\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
 
+# Of FLUX.2, whose single blocks have them in one matrix with the feed-forward layer; `attention` leaves the text's out.
+FUSED = re.compile(r"attn\.(to_q|to_k|to_v|to_out\.0|to_qkv_mlp_proj|to_out)\.weight$")
+
 
 @dataclass(frozen=True)
 class Need:
@@ -129,7 +132,9 @@ def trained(plan: Plan, training: Training, past: Past) -> float:
     if counts and "another model" not in where:
         return max(counts)
     if "rank" in fields:
-        return float(fields["rank"] * sum(sum(s[:2]) for n, s in shapes(inner).items() if ATTENTION.search(n)))
+        every = shapes(inner)
+        trains = FUSED if any("to_qkv_mlp_proj" in n for n in every) else ATTENTION
+        return float(fields["rank"] * sum(sum(s[:2]) for n, s in every.items() if trains.search(n)))
     scaled = [c for c in map(_on(inner), rows) if c]
     return max(scaled) if scaled else float(count(inner))
 

@@ -11,6 +11,8 @@ from bench.errors import BenchError
 
 # What runs without: no backbone loads the first three, and an SD3's T5 may be left out.
 SPARE = ("safety_checker", "feature_extractor", "image_encoder", "text_encoder_3", "tokenizer_3")
+TEMPLATE = "chat_template.jinja"  # of the chat that a language model reads a prompt as
+CHATS = ("Flux2KleinPipeline",)
 WORDS = ("tokenizer.json", "vocab.json", "spiece.model")  # any of them is a tokenizer's vocabulary
 
 
@@ -24,11 +26,21 @@ def check_parts(folder: Path, said: str) -> None:
     Raises:
         BenchError: one is missing.
     """
-    for part, kind in json.loads((folder / "model_index.json").read_text(encoding="utf-8")).items():
+    about = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    for part, kind in about.items():
         named = isinstance(kind, list) and len(kind) == 2 and kind[1]
         if named and (part not in SPARE or (part.endswith("_3") and (folder / part).is_dir())):
             for name in _missing(folder / part, str(kind[1])):
                 raise BenchError(f"{said}: {part}/{name} is missing; it goes into {folder / part}")
+    if about.get("_class_name") in CHATS and not _templated(folder / "tokenizer"):
+        raise BenchError(f"{said}: tokenizer/{TEMPLATE} is missing; it goes into {folder / 'tokenizer'}")
+
+
+def _templated(tokenizer: Path) -> bool:
+    """Whether a tokenizer has a chat's template, in a file of its own or in its configuration."""
+    config = tokenizer / "tokenizer_config.json"
+    inside = config.is_file() and "chat_template" in json.loads(config.read_text(encoding="utf-8"))
+    return inside or (tokenizer / TEMPLATE).is_file()
 
 
 def _missing(part: Path, kind: str) -> Iterator[str]:

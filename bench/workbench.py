@@ -126,10 +126,8 @@ class Workbench:
 
     def vocabulary(self) -> list[str]:
         """Returns the whole words the model's tokenizer knows, at most 500, the concept's own left out."""
-        tokenizer = self.backbone.prompts.tokenizers[0]
         mine = set(" ".join([self.concept.target, *self.concept.aliases]).split())
-        known = (t.removesuffix("</w>") for t in sorted(tokenizer.get_vocab()) if t.endswith("</w>"))
-        words = [w for w in known if w.isalpha() and w.isascii() and len(w) > 2 and w not in mine]
+        words = [w for w in self.backbone.prompts.words() if len(w) > 2 and w not in mine]
         order = torch.randperm(len(words), generator=self.generator("vocabulary", 0)).tolist()
         return [words[i] for i in sorted(order[:500])]
 

@@ -71,11 +71,11 @@ class Bench:
 
 
 def backbone_of(pipe: Any, module: str, to: Placement, resolution: int = 0) -> Backbone:
-    """Returns the backbone of a pipeline that is there already; a T5 reads as many tokens as CLIP does."""
+    """Returns the backbone of a pipeline that is there already; its towers read as many tokens as CLIP does."""
     read = import_module(f"bench.backbone.{module}")
     every = [c for c in vars(read).values() if inspect.isclass(c) and issubclass(c, Backbone)]
     found = [c for c in every if c.__module__ == read.__name__]
-    known, tokens = inspect.signature(found[0].__init__).parameters, 77 if module == "flux" else 0
+    known, tokens = inspect.signature(found[0].__init__).parameters, 77 if module in ("flux", "flux2") else 0
     more = {"max_sequence_length": tokens} if "max_sequence_length" in known else {}
     return found[0](pipe, **more, resolution=resolution).place(to)
 
@@ -156,11 +156,9 @@ def drawing(bench: Bench, network: Backbone, work: float, scale: float = 5.0) ->
     prompts, seeds = [PROMPT] * bench.batch, list(range(bench.batch))
     ours = bench.seconds(lambda: network.sample(prompts, seeds, bench.steps, scale))
     own = [torch.Generator().manual_seed(s) for s in seeds]
-    side = network.latent_shape[1]
-    size = {"height": side * network.pipe.vae_scale_factor, "width": side * network.pipe.vae_scale_factor}
-    stock = bench.seconds(
-        lambda: network.pipe(prompts, num_inference_steps=bench.steps, guidance_scale=scale, generator=own, **size)
-    )
+    asked = {"prompt": prompts, "num_inference_steps": bench.steps, "guidance_scale": scale, "generator": own,
+             "height": network.pixels, "width": network.pixels}  # fmt: skip
+    stock = bench.seconds(lambda: network.pipe(**asked))
     return _line(
         "drawing", ours, stock, bench.share((1 if network.distilled else 2) * bench.batch * bench.steps * work, ours)
     )
@@ -272,7 +270,7 @@ def main() -> int:
 
 def _model(bench: Bench, name: str, build: Any, module: str, dtype: str) -> None:
     import_module(f"bench.backbone.{module}")
-    side = 64 if name == "tiny-flux" else 0  # the network's config states no side
+    side = 64 if name in ("tiny-flux", "tiny-klein") else 0  # the network's config states no side
     network = backbone_of(build(bench.device, bench.dtype), module, Placement(bench.device, dtype), side)
     work = forward_work(network)
     _say(f"\n| {name} | ours, ms | diffusers, ms | ratio | of matmul |\n|---|---|---|---|---|")

@@ -39,6 +39,7 @@ NETWORKS = {
     "sdxl": Network(tiny.sdxl_folder, "epsilon"),
     "sd35": Network(lambda p: tiny.flow_folder(p, t5=True), "flow", given=T5),
     "flux": Network(tiny.flux_folder, "flow", given=(*T5, "++model.resolution=64")),
+    "klein": Network(tiny.flux2_folder, "flow", given=("model.max_sequence_length=40", "++model.resolution=64")),
 }
 
 

@@ -128,22 +128,52 @@ def flux(device: str, dtype: torch.dtype) -> Any:
     )  # fmt: skip
 
 
+def klein(device: str, dtype: torch.dtype) -> Any:
+    """FLUX.2-klein 4B, the base model; of its language model's layers all that are read, their inner widths small."""
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    words = _tokenizer()
+    words.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    with _made_on(device, dtype):
+        transformer = Flux2Transformer2DModel(
+            num_layers=5, num_single_layers=20, num_attention_heads=24, joint_attention_dim=3 * 2560,
+            guidance_embeds=False,
+        )  # fmt: skip
+        tower = Qwen3ForCausalLM(Qwen3Config(
+            vocab_size=len(words), hidden_size=2560, intermediate_size=64, num_hidden_layers=28, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=16, tie_word_embeddings=True, pad_token_id=words.pad_token_id,
+        ))  # fmt: skip
+        vae = AutoencoderKLFlux2()
+    return Flux2KleinPipeline(
+        transformer=transformer, vae=vae, text_encoder=tower, tokenizer=words,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+    )  # fmt: skip
+
+
 # name → its pipeline, and the module of bench.backbone that reads it
 MODELS: dict[str, tuple[Callable[[str, torch.dtype], Any], str]] = {
     "sd15": (sd15, "sd"), "sdxl": (sdxl, "sdxl"), "sd35-medium": (sd35, "sd3"), "flux-dev": (flux, "flux"),
+    "flux2-klein-base-4b": (klein, "flux2"),
 }  # fmt: skip
 
 
 def tiny(folder: Path) -> dict[str, tuple[Callable[[str, torch.dtype], Any], str]]:
     """Returns the same of the small random pipelines of the tests, to try the benchmark's own code."""
     from diffusers import (
+        Flux2KleinPipeline,
         FluxPipeline,
         StableDiffusion3Pipeline,
         StableDiffusionPipeline,
         StableDiffusionXLPipeline,
     )
 
-    from bench.tiny import flow_folder, flux_folder, sdxl_folder, unet_folder
+    from bench.tiny import flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
 
     def read(cls: Any, path: Path, **more: Any) -> Callable[[str, torch.dtype], Any]:
         return lambda device, dtype: cls.from_pretrained(path, local_files_only=True, **more).to(device, dtype)
@@ -154,4 +184,5 @@ def tiny(folder: Path) -> dict[str, tuple[Callable[[str, torch.dtype], Any], str
         "tiny-flow": (read(StableDiffusion3Pipeline, flow_folder(folder / "flow"), **no_t5), "sd3"),
         "tiny-sdxl": (read(StableDiffusionXLPipeline, sdxl_folder(folder / "sdxl"), add_watermarker=False), "sdxl"),
         "tiny-flux": (read(FluxPipeline, flux_folder(folder / "flux")), "flux"),
+        "tiny-klein": (read(Flux2KleinPipeline, flux2_folder(folder / "klein")), "flux2"),
     }

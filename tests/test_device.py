@@ -33,7 +33,7 @@ DATASET = paths.shipped("datasets") / "stickers"
 ENCODERS = yaml.safe_load((paths.shipped("conf") / "dataset/stickers.yaml").read_text())["encoders"]
 HERE, AWAY = Placement(), Placement(str(DEVICE))
 # Every method on both families, by the first of its tasks, and a few on the other classes.
-FEW = {"sdxl": ("dreambooth_lora", "purecc", "esd"), "flux": ("dreambooth_lora", "purecc", "esd")}
+FEW = dict.fromkeys(("sdxl", "flux", "klein"), ("dreambooth_lora", "purecc", "esd"))
 FIRST = [
     case
     for case in {(name, key): (name, key, task) for name, key, task in reversed(cases(*NETWORKS))}.values()
@@ -53,7 +53,7 @@ def _folder(key: str, root: Path) -> Path:
 
 @cache
 def _network(key: str, root: Path, where: Placement) -> Backbone:
-    tokens, side = (20, 64) if key == "flux" else (0, 0)
+    tokens, side = {"flux": (20, 64), "klein": (40, 64)}.get(key, (0, 0))
     return backbone.load(NETWORKS[key].family, _folder(key, root), tokens, None, side).place(where)
 
 
@@ -142,7 +142,8 @@ def test_the_guard_raises_what_a_gpu_would() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "memory"), [("flow", "offload"), ("flow", "drop_text_encoders"), ("sdxl", "offload"), ("flux", "offload")]
+    ("key", "memory"),
+    [*((key, "offload") for key in ("flow", "sdxl", "flux", "klein")), ("flow", "drop_text_encoders")],
 )
 def test_parts_that_are_not_in_use_lie_on_the_cpu(key: str, memory: str, root: Path, tmp_path: Path) -> None:
     away = Placement(str(DEVICE), offload=memory == "offload", drop_text_encoders=memory != "offload")

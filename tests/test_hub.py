@@ -293,11 +293,14 @@ def _tiny(name: str, folder: Path) -> Path:
 
     made = {"sd14": tiny.unet_folder, "sd15": tiny.unet_folder, "sd21": lambda f: tiny.unet_folder(f, "v_prediction"),
             "sdxl": tiny.sdxl_folder, "sd35-medium": lambda f: tiny.flow_folder(f, t5=True),
-            "flux-dev": tiny.flux_folder}  # fmt: skip
+            "flux-dev": tiny.flux_folder, "flux2-klein-base-4b": tiny.flux2_folder,
+            "flux2-klein-4b": lambda f: tiny.flux2_folder(f, is_distilled=True)}  # fmt: skip
     return made[name](folder)
 
 
-@pytest.mark.parametrize("name", ["sd14", "sd15", "sd21", "sdxl", "sd35-medium", "flux-dev"])
+@pytest.mark.parametrize(
+    "name", ["sd14", "sd15", "sd21", "sdxl", "sd35-medium", "flux-dev", "flux2-klein-4b", "flux2-klein-base-4b"]
+)
 def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
     root: Path, cache: Path, tmp_path: Path, name: str
 ) -> None:
@@ -307,7 +310,7 @@ def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
 
     published = _published(root)
     assert name in published
-    assert len(published) == 6  # none is left out of this test
+    assert len(published) == 8  # none is left out of this test
     asked = ["+method=none", f"model={name}"]
     with pytest.raises(BenchError) as caught:
         make(*compose(asked))
@@ -322,7 +325,7 @@ def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
     network = backbone_of(plan)
     assert network.family == published[name]["family"]
     resolution = published[name]["resolution"]
-    assert network.latent_shape[1] == (resolution // network.pipe.vae_scale_factor or 16)
+    assert network.pixels == (resolution or 64)
     assert published[name]["licence"]
 
 

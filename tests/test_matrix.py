@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from bench.pipelines import CLASSES, class_of
-from tests import test_matrix_large, test_matrix_sd, test_matrix_sd3
+from tests import test_matrix_klein, test_matrix_large, test_matrix_sd, test_matrix_sd3
 from tests.matrix import CONCEPTS, NETWORKS, Case, cases, folder_of, served, turns
 
 RUN = [
     case
-    for file in (test_matrix_sd, test_matrix_sd3, test_matrix_large)
+    for file in (test_matrix_sd, test_matrix_sd3, test_matrix_large, test_matrix_klein)
     for mark in file.test_a_row_comes_out.pytestmark  # type: ignore[attr-defined]
     for case in mark.args[1]
 ]

@@ -10,7 +10,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from tiny import MODEL, bench_of, concept, flow_folder, flux_folder, sdxl_folder, unet_folder
+from tiny import MODEL, bench_of, concept, flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
 
 from bench import backbone, paths
 from bench.backbone import flux, sd3
@@ -22,6 +22,7 @@ DATASET = paths.shipped("datasets") / "stickers"
 NETWORKS: dict[str, tuple[Any, str, int, int]] = {  # what writes it, its family, tokens of a T5, pixels a side
     "flow": (flow_folder, "flow", 0, 0), "epsilon": (unet_folder, "epsilon", 0, 0),
     "sdxl": (sdxl_folder, "epsilon", 0, 0), "flux": (flux_folder, "flow", 20, 64),
+    "klein": (flux2_folder, "flow", 40, 64),
 }  # fmt: skip
 Loaded = tuple[str, Path, int, None, int]
 

@@ -10,6 +10,7 @@ from real_size import MODELS
 
 from bench.backbone.base import Backbone
 from bench.backbone.flux import Flux
+from bench.backbone.flux2 import Flux2Klein
 from bench.backbone.sd import SD
 from bench.backbone.sd3 import SD3
 from bench.backbone.sdxl import SDXL
@@ -20,6 +21,7 @@ PUBLISHED = {
     "sdxl": (SDXL, 2_567_463_684, 70 * 8, 70 * 2),
     "sd35-medium": (SD3, 2_243_171_520, 24 * 8 - 1, 24 * 2),  # the last block reads the text, and writes none
     "flux-dev": (Flux, 11_901_408_320, 19 * 8 + 38 * 3, 19 * 2),
+    "flux2-klein-base-4b": (Flux2Klein, 3_875_544_576, 5 * 4 + 20 * 2, 5 * 2),  # as diffusers trains it, not the text's
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import bench_of, concept, flow_folder, unet_folder
+from tiny import bench_of, concept, flow_folder, flux2_folder, unet_folder
 from torch import nn
 
 from bench import backbone, paths, vram
@@ -15,23 +15,27 @@ from bench.compose import compose
 from bench.past import Past
 from bench.plan import Plan, make
 
-FOLDERS = {"flow": flow_folder, "epsilon": unet_folder}
+FOLDERS = {"flow": flow_folder, "epsilon": unet_folder, "klein": flux2_folder}
 
 
 def _need(folder: Path, family: str, method: str, *more: str) -> tuple[Plan, vram.Need]:
-    model = ["model=sticker-flow" if family == "flow" else "model=sticker-unet", "model.name=tiny"]
+    model = ["model=sticker-flow" if family != "epsilon" else "model=sticker-unet", "model.name=tiny"]
     asked = [f"+method={method}", "concept=whole_cat", *model, f"model.path={folder}", f"root={folder}/runs", *more]
     plan = make(*compose(asked))
     return plan, vram.need(plan, plan.trainings[0], Past(folder / "runs"))
 
 
-@pytest.mark.parametrize("family", FOLDERS)
-def test_parts_and_factors_are_counted_exactly(family: str, tmp_path: Path) -> None:
-    folder = FOLDERS[family](tmp_path / "model")
-    _, found = _need(folder, family, "dco", "method.rank=3")
-    network = backbone.load(family, folder)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_parts_and_factors_are_counted_exactly(name: str, tmp_path: Path) -> None:
+    folder, family = FOLDERS[name](tmp_path / "model"), "epsilon" if name == "epsilon" else "flow"
+    given, more = ((40, None, 64), ("model.max_sequence_length=40", "++model.resolution=64"))
+    given, more = (given, more) if name == "klein" else ((), ())
+    _, found = _need(folder, family, "dco", "method.rank=3", *more)
+    network = backbone.load(family, folder, *given)
     parts = [m for m in network.pipe.components.values() if isinstance(m, nn.Module)]
-    assert found.parts == 4 * sum(v.numel() for m in parts for v in m.state_dict().values())
+    # what is tied is there once
+    numbers = {v.data_ptr(): v.numel() for m in parts for v in m.state_dict().values()}
+    assert found.parts == 4 * sum(numbers.values())
     bench = bench_of(network, concept(paths.shipped("datasets") / "stickers", "whole_cat"), tmp_path / "bench")
     assert found.trained == vram.TRAINED * sum(p.numel() for p in bench.lora("lora", 3))
 
@@ -75,7 +79,10 @@ FLUX: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("about", "gigabytes"), [(SD15, (0.5, 3)), (FLUX, (20, 40))])
+KLEIN = FLUX | {"num_layers": 5, "num_single_layers": 20}
+
+
+@pytest.mark.parametrize(("about", "gigabytes"), [(SD15, (0.5, 3)), (FLUX, (20, 40)), (KLEIN, (8, 16))])
 def test_activations_of_models_of_real_size_are_of_their_order(
     about: dict[str, Any], gigabytes: tuple[float, float]
 ) -> None:

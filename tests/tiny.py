@@ -9,11 +9,12 @@ from bench.backbone.base import Backbone
 from bench.checkpoint import Checkpoint
 from bench.concept import Concept
 from bench.concept_file import load
-from bench.tiny import MODEL, flow_folder, flux_folder, sdxl_folder, unet_folder
+from bench.tiny import MODEL, flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
 from bench.workbench import Workbench
 
 __all__ = [
-    "MODEL", "bench_of", "concept", "flow_folder", "flux_folder", "load_unet", "run_args", "sdxl_folder", "unet_folder",
+    "MODEL", "bench_of", "concept", "flow_folder", "flux2_folder", "flux_folder", "load_unet", "run_args",
+    "sdxl_folder", "unet_folder",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 FAMILIES = {
-    "flow": "flow transformers (SD3, SD3.5, FLUX.1)",
+    "flow": "flow transformers (SD3, SD3.5, FLUX.1, FLUX.2-klein)",
     "epsilon": "U-Nets, ε (SD1, SDXL)",
     "v": "U-Nets, v (SD2, SDXL)",
 }

@@ -44,12 +44,11 @@ def find(
 
 def plain_words(backbone: Backbone, forbidden: Sequence[str], generator: torch.Generator) -> list[str]:
     """Returns plain words of the vocabulary that share no token with the forbidden names."""
-    tokenizer = backbone.prompts.tokenizers[0]
-    taken = {i for name in forbidden for i in tokenizer(name, add_special_tokens=False).input_ids}
+    pieces = backbone.prompts.pieces
+    taken = {i for name in forbidden for i in pieces(name)}
     named = {w for name in forbidden for w in name.split()}
-    whole = sorted(t.removesuffix("</w>") for t in tokenizer.get_vocab() if t.endswith("</w>"))
-    plain = [w for w in whole if w.isalpha() and w.isascii() and len(w) > 1 and w not in named]
-    clear = [w for w in plain if not taken & set(tokenizer(w, add_special_tokens=False).input_ids)]
+    plain = [w for w in backbone.prompts.words() if len(w) > 1 and w not in named]
+    clear = [w for w in plain if not taken & set(pieces(w))]
     order = torch.randperm(len(clear), generator=generator).tolist()[:TRIED]
     return [clear[i] for i in sorted(order)]
 

@@ -25,7 +25,7 @@ def load(
     Args:
         family: `flow`, `epsilon` or `v`: what the network predicts, which the folder has to bear out.
         path: a diffusers folder.
-        max_sequence_length: tokens of a T5, where the pipeline has one.
+        max_sequence_length: tokens of a T5 or a language model, where the pipeline has one.
         lora: a folder with a LoRA file that is made part of the weights: a community checkpoint.
         resolution: pixels a side; 0 is the model's own square.
         where: the device, the precision and what is given up for memory; the CPU in float32 if left out.

@@ -33,6 +33,7 @@ class Backbone(Adapted):
 
     towers: tuple[tuple[str, str], ...]
     read: tuple[int, ...] = (0,)  # the towers whose tokens, one after the other, are what the denoiser reads
+    texts: ClassVar[type[Prompts]] = Prompts  # how its towers read prompts
     begins: ClassVar[bool] = True  # whether what it reads begins with a token of its own, as CLIP's start of text
     prefix: ClassVar[str]  # of the denoiser in a LoRA file of diffusers
 
@@ -46,7 +47,7 @@ class Backbone(Adapted):
         for part in pipe.components.values():
             if isinstance(part, nn.Module):
                 part.eval().requires_grad_(False)
-        self.prompts = Prompts(pipe, self.towers, self._embed, self.read)
+        self.prompts = self.texts(pipe, self.towers, self._embed, self.read)
         self.nothing_on()
         self.slots: Tensor | None = None  # where layer-wise words stand in the prompts that are being read
         self.sampling = False
@@ -133,13 +134,18 @@ class Backbone(Adapted):
         return config.in_channels, side, side
 
     @property
+    def pixels(self) -> int:
+        """Pixels a side of one picture."""
+        return self.latent_shape[1] * self.pipe.vae_scale_factor
+
+    @property
     def patch(self) -> int:
         """Latents a side of what the network takes for one token; 1 for a U-Net."""
         return getattr(self.denoiser.config, "patch_size", 1)
 
     @property
     def distilled(self) -> bool:
-        """Whether guidance is something the network is told, in place of a second prediction."""
+        """Whether guidance is in the network, as it is told or once for all, in place of a second prediction."""
         return False
 
     @contextmanager
@@ -162,20 +168,27 @@ class Backbone(Adapted):
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Returns the scaled latents (n, C, h, w) of pictures, each cut to the model's own square."""
-        side = self.latent_shape[1] * self.pipe.vae_scale_factor
         with self._autoencoder():
-            z = torch.cat(list(in_batches(squares(images, side), len(images), self._encoded, "references")))
-        return (z - self.latent_shift) * self.pipe.vae.config.scaling_factor
+            z = torch.cat(list(in_batches(squares(images, self.pixels), len(images), self._encoded, "references")))
+            return self._to_latents(z)
 
     def _encoded(self, pictures: Sequence[Image.Image]) -> Tensor:
         pixels = self.pipe.image_processor.preprocess(list(pictures)).to(self.device, self.pipe.vae.dtype)
         z: Tensor = self.pipe.vae.encode(pixels).latent_dist.mean.float()
         return z
 
+    def _to_latents(self, z: Tensor) -> Tensor:
+        """Returns what the denoiser works on of the autoencoder's latents."""
+        return (z - self.latent_shift) * self.pipe.vae.config.scaling_factor
+
+    def _from_latents(self, x_0: Tensor) -> Tensor:
+        """Returns the autoencoder's latents of what the denoiser works on."""
+        return x_0 / self.pipe.vae.config.scaling_factor + self.latent_shift
+
     def decode(self, x_0: Tensor) -> Tensor:
         """Returns the pictures (n, 3, H, W) in [-1, 1] of scaled latents; gradients pass."""
         vae = self.pipe.vae
-        z = (x_0 / vae.config.scaling_factor + self.latent_shift).to(vae.dtype)
+        z = self._from_latents(x_0).to(vae.dtype)
         with self._autoencoder(stay=z.requires_grad):
             pictures: Tensor = vae.decode(z, return_dict=False)[0].float()
         return pictures

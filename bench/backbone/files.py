@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PIECE = 2**24  # bytes read at a time
+READ = (".safetensors", ".json", ".txt", ".jinja")  # of a model's folder; the last is a chat's template
 VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema_only)\b")  # of a file that the plain name stands beside
 
 
@@ -66,7 +67,7 @@ def fingerprint(folder: Path) -> str:
     What else a download brings is not read: a pipeline's single-file checkpoints, and variants in another precision.
     A file is read once in a process, as long as its size and time stay the same.
     """
-    files = [p for p in _own(folder) if p.suffix in (".safetensors", ".json", ".txt") and not VARIANT.search(p.name)]
+    files = [p for p in _own(folder) if p.suffix in READ and not VARIANT.search(p.name)]
     seen = ((str(p.relative_to(folder)), p.stat()) for p in sorted(files))
     return _digest(folder, tuple((name, about.st_size, about.st_mtime_ns) for name, about in seen))
 

@@ -92,5 +92,7 @@ def stored(path: Path) -> dict[str, torch.dtype]:
     weights = [p for p in path.glob("*/*.safetensors") if not VARIANT.search(p.name)]
     for part in sorted({p.parent for p in weights}):
         with safe_open(min(p for p in weights if p.parent == part), framework="pt") as file:
-            found[part.name] = file.get_tensor(min(file.keys())).dtype
+            # a batch normalization counts its batches in whole numbers
+            kinds = (file.get_tensor(name).dtype for name in sorted(file.keys()))
+            found[part.name] = next(kind for kind in kinds if kind.is_floating_point)
     return found

@@ -41,8 +41,7 @@ def strength(backbone: Backbone, gate: Gate, prompts: Sequence[str]) -> Tensor:
 
 
 def _share(backbone: Backbone, phrase: str, prompt: str) -> float:
-    tokenizer = backbone.prompts.tokenizers[0]
-    wanted, there = (set(tokenizer(text, add_special_tokens=False).input_ids) for text in (phrase, prompt))
+    wanted, there = (set(backbone.prompts.pieces(text)) for text in (phrase, prompt))
     return len(wanted & there) / max(1, len(wanted))
 
 

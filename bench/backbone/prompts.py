@@ -148,6 +148,16 @@ class Prompts:
             list(prompts), padding="max_length", truncation=True, return_tensors="pt"
         ).input_ids
 
+    def pieces(self, text: str, tower: int = 0) -> list[int]:
+        """Returns the token ids of words alone, without what begins and ends a text."""
+        ids: list[int] = self.tokenizers[tower](text, add_special_tokens=False).input_ids
+        return ids
+
+    def words(self) -> list[str]:
+        """Returns the whole words of the first tower's vocabulary, in order."""
+        known = (t.removesuffix("</w>") for t in self.tokenizers[0].get_vocab() if t.endswith("</w>"))
+        return sorted(w for w in known if w.isalpha() and w.isascii())
+
     def place(self, start: str, text: str) -> int:
         """Returns where, among the tokens the denoiser reads, `text` first differs from its beginning `start`."""
         ids = self.ids([start, text], self.read[0])
@@ -158,8 +168,12 @@ class Prompts:
     ) -> list[tuple[Tensor, Tensor]]:
         """Returns each tower's ids (n, length) and last hidden states (n, length, width), float32, with gradients."""
         with self.at_work(_trains(used)), _Switched(self, known, used):
-            ids = [self.ids(prompts, i).to(e.device) for i, e in enumerate(self.encoders)]
-            return [(i, e(i).last_hidden_state.float()) for i, e in zip(ids, self.encoders, strict=True)]
+            return [self._last(prompts, tower) for tower in range(len(self.encoders))]
+
+    def _last(self, prompts: Sequence[str], tower: int) -> tuple[Tensor, Tensor]:
+        encoder = self.encoders[tower]
+        ids = self.ids(prompts, tower).to(encoder.device)
+        return ids, encoder(ids).last_hidden_state.float()
 
     def placeholders(
         self, index: int, known: Sequence[ConceptToken], used: Sequence[ConceptToken]
@@ -170,14 +184,14 @@ class Prompts:
         for token in known:
             tokenizer.add_tokens([token.text])
             active = next((t for t in used if t.text == token.text), None)
-            init = tokenizer((active or token).init, add_special_tokens=False).input_ids[0]
+            init = self.pieces((active or token).init, index)[0]
             row = active.rows[index] if active is not None and active.rows else None
             out[tokenizer.convert_tokens_to_ids(token.text)] = (init, row)
         return out
 
     def new_rows(self, text: str, init: str, device: torch.device) -> ConceptToken:
         """Returns a trainable word with one float32 row a tower that starts at the init word (its first piece)."""
-        ids = [t(init, add_special_tokens=False).input_ids for t in self.tokenizers]
+        ids = [self.pieces(init, tower) for tower in range(len(self.towers))]
         if not ids[0]:
             raise BenchError(f"token {text}: the word it starts from, {init!r}, has no token; any word would be right")
         rows = [
