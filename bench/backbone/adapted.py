@@ -165,7 +165,8 @@ class Adapted(ABC):
     def _activate(self, names: tuple[str, ...]) -> None:
         unknown = set(names) - set(self.loras) - set(self.tokens) - set(self.deltas.sets)
         if unknown:
-            raise BenchError(f"using={list(names)}: nothing named {sorted(unknown)} was made")
+            made = ", ".join(sorted({*self.loras, *self.tokens, *self.deltas.sets})) or "nothing"
+            raise BenchError(f"using={list(names)}: nothing named {sorted(unknown)} was made; there is {made}")
         if names == self.active:
             return
         self.deltas.switch(names)
