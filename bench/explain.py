@@ -32,6 +32,7 @@ class Told(Store):
     def _begin(self) -> None:
         plan, c = self.plan, self.plan.config
         there = [s for s in self.steps.values() if self.past.there(s.stage, s.key)]
+        self.made, self.left = 0, len(self.steps) - len(there)
         log.info("%s on %s (%s, seed %d): %s, %d of them there already", plan.method, plan.concept.name,
                  c["model"]["name"], c["seed"], counted(len(self.steps), "stage"), len(there))  # fmt: skip
         changed = {k: v for k, v in plan.hyperparameters.items() if v != c["method"].get(k, v)} if plan.tuned else {}
@@ -48,7 +49,9 @@ class Told(Store):
                 fill(folder)
                 return
             seconds = guess(step, self.plan, self.past).seconds
-            log.info("%s%s", says(step, self.plan), f"; about {span(seconds)}" if seconds else "")
+            self.made += 1
+            takes = f"; about {span(seconds)}" if seconds else ""
+            log.info("%s%s (stage %d of %d)", says(step, self.plan), takes, self.made, max(self.made, self.left))
             begun = time.monotonic()
             fill(folder)
             log.info("  done in %s", span(time.monotonic() - begun))
@@ -69,7 +72,10 @@ def says(step: Step, plan: Plan) -> str:
     if step.stage in (BASE, OWN):
         whose = step.method or "the untouched model"
         steps_ = plan.config["model"]["steps"]
-        return f"generate: {counted(step.pictures, 'picture')} of {whose}, {counted(steps_, 'denoising step')} each"
+        why = f" for the attack by {step.attack}" if step.attack else ""
+        pictures = counted(step.pictures, "picture")
+        return f"generate: {pictures} of {whose}{why}, {counted(steps_, 'denoising step')} each"
     if step.stage == ATTACK:
-        return f"attack: a search on {step.method or 'the untouched model'} for what brings {plan.concept.name} back"
+        whose = step.method or "the untouched model"
+        return f"attack: {step.attack}, a search on {whose} for what brings {plan.concept.name} back"
     return f"score: the judges look at every picture, {counted(len(plan.config['protocol']['metrics']), 'metric')}"

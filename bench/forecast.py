@@ -44,6 +44,7 @@ class Step:
         pictures: how many it makes.
         passes: of an attack's search, forward passes of one picture each.
         trained: of a training, the method's fields.
+        attack: of an attack's stages, what it is called.
     """
 
     stage: str
@@ -53,6 +54,7 @@ class Step:
     pictures: int = 0
     passes: int = 0
     trained: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    attack: str = field(default="", compare=False)
 
 
 def steps(plan: Plan) -> list[Step]:
@@ -77,11 +79,12 @@ def _attacks(plan: Plan) -> list[Step]:
         passes = budget["steps"] * budget["batch_size"] * BACKWARD if name != "words" else 0
         for of, what in SEARCHES[name]:
             key = key_of({"attack": plan.keys[of], "of": what})
-            out.append(Step(ATTACK, key, "" if of.endswith("-base") else plan.method, model, passes=passes))
+            whose = "" if of.endswith("-base") else plan.method
+            out.append(Step(ATTACK, key, whose, model, passes=passes, attack=what))
         for of, what in SIDES[name]:
-            ours, key = not of.endswith("-base"), key_of({"attack": plan.keys[of], "of": what})
-            count = len(plan.attacked) * budget["seeds"]
-            out.append(Step(OWN if ours else BASE, key, plan.method if ours else "", model, count))
+            key, count = key_of({"attack": plan.keys[of], "of": what}), len(plan.attacked) * budget["seeds"]
+            stage, whose = (BASE, "") if of.endswith("-base") else (OWN, plan.method)
+            out.append(Step(stage, key, whose, model, count, attack=what.split()[0]))
     return out
 
 

@@ -18,11 +18,13 @@ from bench.cells import finished
 from bench.config import NAME, by_hand
 from bench.errors import BenchError
 from bench.meaning import meaningless
+from bench.progress import track
 from bench.row import Row
 from bench.store import write_text
 from bench.submission import SUFFIX, checked
 
 log = logging.getLogger("bench")
+FEW = 3  # boards that are rendered in no time
 
 
 def collect(given: Iterable[Path]) -> dict[Path, Row]:
@@ -102,7 +104,7 @@ def update(out: Path, rows: Sequence[Row]) -> list[Path]:
     for (folder_name, name), row in new.items():
         write_text(out / folder_name / ROWS / name, row.model_dump_json(indent=1) + "\n")
     folders = sorted(p.parent for p in out.glob(f"*/{ROWS}") if any(p.glob("*.json")))
-    for folder in folders:
+    for folder in track(folders, "boards", len(folders)) if len(folders) > FEW else folders:
         render(folder)
     return folders
 
