@@ -36,6 +36,10 @@ class Figures:
         """How many runs went well."""
         return sum(r.status == "ok" for r in self.board.rows if r.method in self.board.cells.methods)
 
+    def seen(self, method: str) -> int:
+        """Returns on how many concepts a method was measured."""
+        return int(self.board.cells.covered[self._at(method)])
+
     def mean(self, column: str, method: str) -> float:
         """Returns a method's mean over its concepts."""
         return float(self.board.values[column][0][self._at(method)])
@@ -48,6 +52,16 @@ class Figures:
         """Returns what a method has more than the board's baseline, `+0.337 [0.06, 0.61]`."""
         found = self.board.differences[column]
         return _said([float(v[self._at(method)]) for v in (found.value, found.low, found.high)], "+z.3f")
+
+    def p(self, column: str, method: str) -> str:
+        """Returns the p of that difference after Holm over the column's methods, `p = 0.007`."""
+        p = float(self.board.differences[column].adjusted[self._at(method)])
+        return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+    def shared(self, column: str, method: str, other: str) -> float:
+        """Returns a method's mean over the concepts and seeds that another was measured on too."""
+        own, theirs = (self.board.cells.values[column][[self._at(m)]] for m in (method, other))
+        return float(means(np.where(np.isfinite(theirs), own, np.nan))[0])
 
     def anchor(self, column: str, name: str = "none") -> float:
         """Returns the untouched model's mean, or the references'."""

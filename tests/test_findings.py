@@ -46,6 +46,16 @@ def test_a_figure_is_what_its_name_says() -> None:
     assert board.risen("dino") == "7 of 8"  # all but the cow's first
     assert board.bad("better") == "1 of 5"
     assert (board.concepts, board.runs) == (3, 8)
+    assert board.seen("better") == 2
+    assert board.shared("dino", "better", "dreambooth_lora") == pytest.approx(0.65)
+    assert board.p("dino", "better") == "p = 0.500"  # the best that two concepts can have
+
+
+def test_two_are_compared_on_what_both_have() -> None:
+    """A method of hard concepts is not held against another's easy ones."""
+    board = Figures(analyse([*rows(), make("hard", "cow", 0, 0.45)]))
+    assert board.shared("dino", "better", "hard") == pytest.approx(0.5)
+    assert board.mean("dino", "better") == pytest.approx(0.65)
 
 
 def test_the_page_is_its_words_with_the_figures_in_them(out: Path) -> None:
