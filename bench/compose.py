@@ -162,6 +162,10 @@ def run_command(args: list[str]) -> int:
     tracking, rest = tracker_options(rest)
     chosen, to = launcher(options), tracker(tracking)
     planned = plans(expand(rest))  # all are checked before the first starts
+    if len(planned) > 1 and not {"-m", "--multirun"} & set(rest):
+        concept = next(o for o in rest if o.lstrip("+").startswith("concept="))
+        raise BenchError(f"{concept}: that is {len(planned)} runs; -m before it makes a sweep of them, and "
+                         "`python -m bench plan` says what they cost")  # fmt: skip
     for said in dict.fromkeys(filter(None, (caution(p.config) for p in planned))):
         log.warning("%s", said)
     if len(planned) > 1 or chosen.name != "basic":

@@ -89,6 +89,16 @@ def test_a_wrong_sweep_is_refused_before_anything_starts(
     assert [s for s in says if s not in line] == []
 
 
+def test_all_concepts_without_a_sweep_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of runs are not begun by a word."""
+    monkeypatch.setattr("bench.run.run", lambda *a, **k: pytest.fail("a run started"))
+    assert main(["+method=spm", "concept=erase:all", f"root={tmp_path / 'runs'}"]) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert "concept=erase:all: that is 5 runs; -m" in line and "bench plan" in line
+
+
 def test_the_launcher_is_in_no_rows_command() -> None:
     options, rest = launch_options(["+method=none", "launcher=joblib", "seed=1", "launcher.processes=3"])
     assert options == {"name": "joblib", "processes": 3}
