@@ -50,6 +50,15 @@ def carried(args: Sequence[str]) -> list[str]:
     return [*rest, f"{CARRIER}[{','.join(folders)}]"] if folders else rest
 
 
+def shown(given: Sequence[str]) -> list[str]:
+    """Returns overrides as they are given on the command line: `carried` undone."""
+    out: list[str] = []
+    for word in given:
+        folders = re.findall(r"file://([^,\]]+)", word) if word.startswith(CARRIER) else []
+        out += [part for folder in folders for part in (OPTION, folder)] or [word]
+    return out
+
+
 def prepared(overrides: Sequence[str]) -> list[str]:
     """Returns a run's overrides as Hydra is to have them, the method they name made known to it.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import headline, show
 from bench.curves import POINTS, Curve, read_curves
+from bench.found import shown
 from bench.metric import Metric, load_metrics
 from bench.page.grids import SEEDS, Source, channels
 from bench.page.picture import Picture, picture
@@ -130,7 +131,7 @@ def _extremes(
 def _command(plan: Plan, row: Row) -> str:
     """Returns the command of this one run, also where it was one of a sweep."""
     given = plan.config.get("_given")
-    return f"python -m bench {shlex.join(given)}" if given else str(row.provenance.get("command", ""))
+    return f"python -m bench {shlex.join(shown(given))}" if given else str(row.provenance.get("command", ""))
 
 
 def _flat(provenance: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from bench.optional import Choice, chosen
 from bench.tracked import About, finished, fronts
 from bench.tracked_pictures import Table
 from bench.words import counted
+
+log = logging.getLogger("bench")
 
 
 class Tracker(Choice):
@@ -116,6 +119,7 @@ def track(words: list[str], sync: bool) -> int:
         sys.stdout.write(f"{to.sync()}\n")
         return 0
     folders = runs(places)
+    log.info("tracker %s: logging %s into %s", to.name, counted(len(folders), "run"), to.folder)
     follower = Follower(to)
     for folder in folders:
         follower.finished(folder)

@@ -273,6 +273,13 @@ def test_a_yaml_that_cannot_be_read_is_told_by_its_line(
     assert "mine.yaml, line 2" in line
 
 
+def test_a_folder_of_methods_is_shown_as_it_was_given() -> None:
+    args = ["+method=mine", "seed=1"]
+    given = found.carried(["--config-dir", "a/b", *args, "--config-dir=c"])
+    assert found.shown(given) == [*args, "--config-dir", "a/b", "--config-dir", "c"]
+    assert found.shown(args) == args
+
+
 def test_a_syntax_error_is_told_where_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "method").mkdir()
     (tmp_path / "unwritten.py").write_text("x = 1\n\nclass Mine(:\n    pass\n")
