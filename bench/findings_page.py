@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ from bench.errors import BenchError
 from bench.leaderboard import read
 from bench.resample import means
 from bench.store import write_text
+from bench.tables import span
 
 SOURCE, PAGE = "findings.md.jinja", "FINDINGS.md"
 
@@ -110,8 +110,7 @@ class Figures:
 
 def _said(value: Sequence[float], form: str) -> str:
     mean, low, high = value
-    bounds = f" [{low:z.2f}, {high:z.2f}]" if math.isfinite(low) and math.isfinite(high) else ""
-    return f"{mean:{form}}{bounds}".replace("-", "\N{MINUS SIGN}")
+    return f"{mean:{form}}{span(low, high, 2)}".replace("-", "\N{MINUS SIGN}")
 
 
 def write(out: Path) -> list[Path]:
