@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    from bench import verbs
+    from bench.verbs import table as verbs
 
     verb = verbs.VERBS.get(args[0])
     if verb is not None:
@@ -94,7 +94,7 @@ def _dispatch(args: list[str]) -> int:
     if "=" not in args[0] and not args[0].startswith("-"):
         known = f"there are: {', '.join(verbs.VERBS)}; a run starts with +method=NAME"
         raise BenchError(f"no verb {args[0]!r}{near(args[0], verbs.VERBS)}; {known}")
-    from bench.compose import run_command
+    from bench.verbs.run import run_command
 
     return run_command(args)
 

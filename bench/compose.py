@@ -1,17 +1,14 @@
-"""Hydra overrides → composed configuration → runs."""
+"""Hydra overrides → composed configurations."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import re
 from typing import Any
 
 from bench import found, paths
 from bench.config import check
 from bench.errors import BenchError, near
-
-log = logging.getLogger("bench")
 
 
 def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
@@ -146,32 +143,3 @@ def _taken_out(group: str, config: str, default: str, args: list[str]) -> tuple[
     if not mine:
         return {"name": default}, args
     return _composed(config, mine)[0][group], [a for a in args if a not in mine]
-
-
-def run_command(args: list[str]) -> int:
-    """Runs one composition, or every one of a sweep. Returns the exit code."""
-    from bench.follow import following
-    from bench.launch import launcher
-    from bench.meaning import caution
-    from bench.run import run
-    from bench.show import show
-    from bench.sweep import plans, sweep
-    from bench.track import tracker
-
-    options, rest = launch_options(found.carried(args))
-    tracking, rest = tracker_options(rest)
-    chosen, to = launcher(options), tracker(tracking)
-    planned = plans(expand(rest))  # all are checked before the first starts
-    if len(planned) > 1 and not {"-m", "--multirun"} & set(rest):
-        concept = next(o for o in rest if o.lstrip("+").startswith("concept="))
-        raise BenchError(f"{concept}: that is {len(planned)} runs; -m before it makes a sweep of them, and "
-                         "`python -m bench plan` says what they cost")  # fmt: skip
-    for said in dict.fromkeys(filter(None, (caution(p.config) for p in planned))):
-        log.warning("%s", said)
-    if len(planned) > 1 or chosen.name != "basic":
-        return sweep(planned, chosen, to)
-    with following(to, planned) as follower:
-        row, there = run(planned[0])
-        follower.finished(planned[0].folder)
-        show(row, planned[0], there)
-    return 0 if row.status == "ok" else 1

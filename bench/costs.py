@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.row import Row
 
 if TYPE_CHECKING:
-    from bench.resample import Array
+    from bench.boards.resample import Array
 
 PASSES = "passes"
 BACKWARD = 3  # a pass with gradient is worth as many without

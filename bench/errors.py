@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def near(name: str, choices: Iterable[str]) -> str:
     """Returns ` (NAME?)` where one of the choices is near, else nothing."""
     found = difflib.get_close_matches(name, list(choices), 1)
     return f" ({found[0]}?)" if found else ""
+
+
+def own_line(error: Exception) -> str:
+    """Returns `FILE, line N` of the last step of an error that is neither the harness's nor a library's; or nothing."""
+    home = Path(__file__).resolve().parent
+    own = [f for f in traceback.extract_tb(error.__traceback__)
+           if home not in Path(f.filename).resolve().parents and "site-packages" not in f.filename]  # fmt: skip
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
 class BenchError(Exception):
@@ -30,3 +40,7 @@ class Diverged(Exception):
     def __init__(self, message: str, curves: dict[str, list[float]]) -> None:
         super().__init__(message)
         self.curves = curves
+
+
+class Broken(Exception):
+    """A promise of a method is not kept; the message says which and what would be right."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench import paths
-from bench.boards import task_of
 from bench.meaning import meaningless
+from bench.rows.place import task_of
 
 if TYPE_CHECKING:
     from bench.row import Row, Value

@@ -67,10 +67,11 @@ def source_hash(target: str, field: str) -> str:
 
 
 # What pictures, trainings and attacks depend on, beside the backbone's own files.
+_BENCH = ("workbench.py", "loop.py", "adapter.py", "pictures.py")
 CODE = {
     "draws": ("generate.py",),
-    "trains": ("workbench.py", "loop.py", "adapter.py", "pictures.py"),
-    "attacks": ("attacks", "sides.py", "generate.py", "workbench.py", "loop.py", "adapter.py", "pictures.py"),
+    "trains": _BENCH,
+    "attacks": ("attacks", "sides.py", "generate.py", *_BENCH),
 }
 
 

@@ -10,9 +10,9 @@ from bench import hub, paths
 from bench.attacks.keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders
 from bench.concept import Concept
-from bench.concept_file import load as load_concept
-from bench.dataset import fetched
-from bench.dataset import templates as templates_of
+from bench.data.concept_file import load as load_concept
+from bench.data.dataset import fetched
+from bench.data.dataset import templates as templates_of
 from bench.errors import BenchError
 from bench.grid import PromptGrid, asked_with, grid
 from bench.pipelines import check_family, check_guidance, class_of
@@ -130,7 +130,8 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     trainings, own = _trainings(config, (name, target, fields), weights, concept)
     train = train or own
     attacks = attack_keys(config, concept, unknown, templates, weights, train)
-    stages = stage_parts(config, train, trainings, weights, cells, attacks)
+    beneath = next((t.beneath for t in trainings if t.beneath), "")
+    stages = stage_parts(config, train, beneath, weights, cells, attacks)
     keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks
     return Plan(
         config, _entry(name, config["gate"]), target, fields, tuned, concept, cells, model_folder, lora, trainings,

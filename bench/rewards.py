@@ -43,7 +43,7 @@ class _Judged:
 
     def encoder(self, device: torch.device) -> Any:
         """Returns the judge, loaded when it is first asked, where the pictures are."""
-        from bench.features import build
+        from bench.judges.build import build
 
         said = {"kind": self.kind, "name": self.kind, "path": self.path}
         self._loaded = self._loaded or build(said, str(device))

@@ -5,20 +5,19 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import resident
-from bench.errors import BenchError, Diverged
-from bench.explain import Told
+from bench.errors import BenchError, Diverged, own_line
+from bench.forecast.explain import Told
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
-from bench.record import fingerprints, record, row_of
 from bench.row import Row
-from bench.shots import pictures
+from bench.stages import resident
+from bench.stages.record import fingerprints, record, row_of
+from bench.stages.shots import pictures
+from bench.stages.training import instantiate, train
 from bench.store import Store, write_text
-from bench.training import instantiate, train
 
 if TYPE_CHECKING:
     from bench.sides import Probe
@@ -63,7 +62,7 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
         row = row_of(plan, "failed", reason=said)
         resident.forget()
     write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
-    from bench.report import write_report
+    from bench.page.report import write_report
 
     write_report(plan, row, store, probes[1:])
     return row, False
@@ -71,13 +70,10 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
 
 def _where(error: Exception, plan: Plan) -> str:
     """Returns where in somebody's own code an error arose, and what would tell more of it."""
-    home = Path(__file__).resolve().parent
-    frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if home not in Path(f.filename).resolve().parents and "site-packages" not in f.filename]  # fmt: skip
-    if not frames or not plan.trainings:
+    line = own_line(error)
+    if not line or not plan.trainings:
         return ""
-    at = f" (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})"
-    return f"{at}; python -m bench check {plan.method} looks for what is wrong with a method"
+    return f" (in {line}); python -m bench check {plan.method} looks for what is wrong with a method"
 
 
 def preflight(plan: Plan) -> None:

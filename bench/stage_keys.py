@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench import hub
 from bench.attacks.keys import rounded
@@ -13,12 +13,8 @@ from bench.names import code_for, code_of, libraries, source_hash
 from bench.pipelines import sampler, square
 from bench.store import key_of
 
-if TYPE_CHECKING:
-    from bench.plan import Training
-
 # What scores depend on, beside the metrics' own files; in this order.
-SCORES = ("features.py", "csd.py", "detector.py", "pictures.py", "matching.py", "reader.py", "score.py", "derive.py",
-          "metric.py", "stats.py", "row.py")  # fmt: skip
+SCORES = ("judges", "pictures.py", "stages/score.py", "stages/derive.py", "metric.py", "stats.py", "row.py")
 
 
 def train_parts(
@@ -41,8 +37,7 @@ def train_parts(
 
 
 def stage_parts(
-    config: dict[str, Any], train: str, trainings: tuple[Training, ...], weights: str, cells: PromptGrid,
-    attacks: dict[str, str],
+    config: dict[str, Any], train: str, beneath: str, weights: str, cells: PromptGrid, attacks: dict[str, str]
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Returns what the keys of the later stages are made of."""
     model = config["model"]
@@ -53,7 +48,6 @@ def stage_parts(
     base = drawing | {"model": weights, "sampler": drawn, "grid": plain, "dtype": model["dtype"]}
     generate = drawing | {"train": train, "sampler": drawn, "grid": prompts, "gate": config["gate"]}
     generate |= rounded(model)
-    beneath = [t.beneath for t in trainings if t.beneath]
     encoders = {slot: _judge(e) for slot, e in hub.encoders(config["dataset"]["encoders"]).items()}
     metrics = {t: source_hash(t, "protocol.metrics") for t in config["protocol"]["metrics"]}
     score = {
@@ -68,7 +62,7 @@ def stage_parts(
     }
     instead = [(c.prompt.channel, c.prompt.base, c.prompt.complete, c.seed) for c in surrogates(cells).cells]
     surrogate = {"surrogate": base | {"grid": instead}} if instead else {}
-    learned = {"learned": generate | {"train": beneath[0], "gate": "auto"}} if beneath else {}
+    learned = {"learned": generate | {"train": beneath, "gate": "auto"}} if beneath else {}
     return {"base": base, **surrogate, **learned, "generate": generate, "score": score}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.detector import threshold, unsure
+from bench.judges.detector import threshold, unsure
 from bench.metric import KNOWN, Features, Mean, derived, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]

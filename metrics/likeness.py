@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.detector import threshold, unsure
+from bench.judges.detector import threshold, unsure
 from bench.metric import ASKED, Features, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]

@@ -169,7 +169,8 @@ def judging(bench: Bench, folder: Path, layers: int, width: int) -> str:
     from PIL import Image
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    from bench.features import Clip, build
+    from bench.judges.build import build
+    from bench.judges.clip import Clip
 
     vision = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers, "patch_size": 14,
               "num_attention_heads": width // 64, "image_size": 224}  # fmt: skip

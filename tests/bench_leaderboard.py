@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import board_page, figures, tables
-from bench.analysis import analyse
-from bench.leaderboard import read
+from bench.boards import figures, tables
+from bench.boards import page as board_page
+from bench.boards.analysis import analyse
+from bench.boards.leaderboard import read
 
 ROOT = Path(__file__).parent.parent
 METHODS, SEEDS = 50, 5

@@ -173,7 +173,7 @@ def tiny(folder: Path) -> dict[str, tuple[Callable[[str, torch.dtype], Any], str
         StableDiffusionXLPipeline,
     )
 
-    from bench.tiny import flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
+    from bench.contract.tiny import flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
 
     def read(cls: Any, path: Path, **more: Any) -> Callable[[str, torch.dtype], Any]:
         return lambda device, dtype: cls.from_pretrained(path, local_files_only=True, **more).to(device, dtype)

@@ -102,7 +102,8 @@ def test_a_template_runs_and_keeps_the_contract_at_once(
 
 
 def test_a_template_in_the_checkout_has_its_places(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import new_method, paths
+    from bench import paths
+    from bench.contract import new_method
 
     for folder in ("methods", "conf", "tests"):
         (tmp_path / folder).mkdir()

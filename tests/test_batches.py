@@ -95,7 +95,8 @@ def test_a_training_without_memory_names_its_settings_in_one_line() -> None:
 
 
 def test_a_judge_that_runs_out_of_memory_goes_on_with_fewer_pictures(tmp_path: Path) -> None:
-    from bench.features import FeatureCache, Pixels
+    from bench.judges.features import FeatureCache
+    from bench.judges.pixels import Pixels
 
     class Narrow(Pixels):
         most, asked = 5, list[int]()

@@ -13,8 +13,9 @@ import pytest
 from browser import CHROMIUM, Browser, browser
 from PIL import Image
 
-from bench import board_page, strips
-from bench.analysis import analyse
+from bench.boards import page as board_page
+from bench.boards import strips
+from bench.boards.analysis import analyse
 from bench.errors import BenchError
 from bench.row import Row, Value
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from bench.claims import FEWEST, Claim, Verdict, judge, load
-from bench.claims_page import boards, render, stored, write
 from bench.errors import BenchError
 from bench.metric import Derived, Metric
+from bench.papers.claims import FEWEST, Claim, Verdict, judge, load
+from bench.papers.page import boards, render, stored, write
 from bench.row import Row, Value
 from bench.stats import interval
 
@@ -212,5 +212,5 @@ def test_four_concepts_and_two_seeds_cover() -> None:
 
 
 def test_claims_and_validation_import_no_torch(root: Path) -> None:
-    code = "import sys, bench.claims_page, bench.validate; sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.papers.page, bench.submissions.validate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

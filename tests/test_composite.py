@@ -16,11 +16,11 @@ from bench.backbone.base import Backbone
 from bench.backbone.gate import Gate
 from bench.backbone.standing import standing
 from bench.compose import compose
-from bench.concept_file import load
+from bench.data.concept_file import load
 from bench.errors import BenchError
 from bench.grid import grid, load_templates
 from bench.plan import make
-from bench.training import instantiate
+from bench.stages.training import instantiate
 from tests import tiny
 
 SEEDS = {"concept": 1, "part": 1, "class": 1, "neighbour": 1}

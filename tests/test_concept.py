@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bench.concept import fill
-from bench.concept_file import load
+from bench.data.concept_file import load
 from bench.errors import BenchError
 from bench.grid import Cell, Prompt, grid, load_templates
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from bench.lora_file import modules
+from bench.outside.lora_file import modules
 from tests import tiny
 
 RUNS = re.compile(r"\+method=|score --(lora|images|list)")
@@ -80,7 +80,7 @@ def test_the_entry_points_are_the_examples(page: str, root: Path) -> None:
 
 
 def test_the_page_names_every_promise_of_the_check(page: str, root: Path) -> None:
-    source = (root / "bench" / "check.py").read_text()
+    source = (root / "bench" / "contract" / "check.py").read_text()
     for promise in re.findall(r'_tried\("([^"]+)"', source):
         assert promise in page or promise == "outside them", promise
     assert shutil.which("bash")

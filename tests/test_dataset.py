@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from bench.concept_file import load
-from bench.dataset import is_photos, names, templates
+from bench.data.concept_file import load
+from bench.data.dataset import is_photos, names, templates
 from bench.errors import BenchError
 from bench.grid import grid
 
@@ -73,7 +73,7 @@ def test_what_a_concept_is_asked_does_not_change_its_training(dreambooth: Path, 
 
 
 def test_photos_that_are_not_there_are_named_with_what_gets_them(dreambooth: Path, tmp_path: Path) -> None:
-    from bench.dataset import fetched
+    from bench.data.dataset import fetched
 
     with pytest.raises(BenchError, match="data fetch dreambooth") as caught:
         load(dreambooth, "dog", tmp_path, fetched("dreambooth"))
@@ -214,7 +214,7 @@ def test_a_folder_without_pictures_is_no_concept(mine: Path) -> None:
 
 
 def test_a_concept_of_all_is_every_folder(mine: Path) -> None:
-    from bench.sweep import requests
+    from bench.sweeps.sweep import requests
 
     Image.new("RGB", (16, 16)).save((mine / "red_mug").with_name("cup.png"))  # beside the folders: nothing
     (mine / "cup").mkdir()

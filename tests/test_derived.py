@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.derive import Means
-from bench.derive import derive as derive_from
 from bench.metric import Bank, Derived, Features
-from bench.score import summarize
+from bench.stages.derive import Means
+from bench.stages.derive import derive as derive_from
+from bench.stages.score import summarize
 from bench.stats import drawn_means, interval, widening, wilson
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
 from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
@@ -228,7 +228,7 @@ def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:
 def test_a_copy_is_flagged_and_a_new_picture_is_not() -> None:
     from PIL import Image, ImageEnhance
 
-    from bench.features import Pixels
+    from bench.judges.pixels import Pixels
     from bench.stickers.render import render
     from bench.stickers.world import Scene
 

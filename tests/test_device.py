@@ -15,17 +15,18 @@ from elsewhere import DEVICE, Mixed, elsewhere
 from tiny import bench_of, concept
 from torch import Tensor
 
-from bench import backbone, features, paths
+from bench import backbone, paths
 from bench.attacks import words
 from bench.attacks.soft import Attacker
 from bench.backbone.base import Backbone
 from bench.backbone.gate import Gate
 from bench.backbone.place import Placement
 from bench.compose import compose
-from bench.contract import tensors
+from bench.contract.brief import tensors
+from bench.judges.build import build
 from bench.pictures import read_picture
 from bench.plan import Plan, make
-from bench.training import instantiate
+from bench.stages.training import instantiate
 from bench.workbench import Workbench
 from tests.matrix import NETWORKS, cases, request
 
@@ -192,7 +193,7 @@ def test_a_judge_elsewhere_says_what_it_says_on_the_cpu(slot: str) -> None:
     pictures = [read_picture(p) for p in sorted((DATASET / "concepts" / "whole_cat").glob("*.png"))[:2]]
 
     def said(device: str) -> Sequence[float]:
-        judge = features.build(ENCODERS[slot], device)
+        judge = build(ENCODERS[slot], device)
         seen = judge.images(pictures) if hasattr(judge, "images") else judge.pairs(pictures, ["a cat", "a dog"])
         words = [judge.texts(["a cat"]).ravel()] if hasattr(judge, "texts") else []
         return np.concatenate([seen.ravel(), *words])

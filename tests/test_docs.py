@@ -16,11 +16,11 @@ from tiny import run_args, unet_folder
 
 from bench.__main__ import main
 from bench.compose import expand, launch_options, tracker_options
-from bench.launch import LAUNCHERS
 from bench.row import Row
-from bench.sweep import plans
-from bench.trackers import TRACKERS
-from bench.verbs import VERBS
+from bench.sweeps.launch import LAUNCHERS
+from bench.sweeps.sweep import plans
+from bench.trackers.known import TRACKERS
+from bench.verbs.table import VERBS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

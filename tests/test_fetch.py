@@ -17,10 +17,10 @@ import yaml
 from PIL import Image
 
 from bench.__main__ import main
-from bench.archive import unpack
-from bench.dataset import names, templates
+from bench.data.archive import unpack
+from bench.data.dataset import names, templates
+from bench.data.fetch import download, source, sums
 from bench.errors import BenchError
-from bench.fetch import download, source, sums
 
 
 class _Server(SimpleHTTPRequestHandler):
@@ -84,7 +84,7 @@ def _left(folder: Path) -> list[str]:
 def test_the_licence_comes_before_anything_is_fetched(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.fetch.download", lambda *_: pytest.fail("it was fetched"))
+    monkeypatch.setattr("bench.data.fetch.download", lambda *_: pytest.fail("it was fetched"))
     assert main(["data", "fetch", "toys", "--to", str(tmp_path / "toys")]) == 2
     out, err = capsys.readouterr()
     assert "CC0: do what you like" in out and "--accept" in err and len(err.splitlines()) == 1
@@ -224,7 +224,7 @@ def test_captioned_pictures_become_concepts_with_prompts_of_their_own(
     to = tmp_path / "toys"
     assert main(["data", "fetch", "toys", "--accept", "--to", str(to)]) == 0
     assert names(to) == ["human_02_man", "object_00_teapot", "style_01_ink"]
-    from bench.concept_file import load
+    from bench.data.concept_file import load
 
     teapot, style = load(to, "object_00_teapot"), load(to, "style_01_ink")
     assert (teapot.kind, style.kind) == ("subject", "style")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis import analyse
+from bench.boards.analysis import analyse
+from bench.boards.findings import PAGE, SOURCE, Figures, render, write
+from bench.boards.leaderboard import read, update
 from bench.errors import BenchError
-from bench.findings_page import PAGE, SOURCE, Figures, render, write
-from bench.leaderboard import read, update
 from bench.row import Row
 from tests.test_leaderboard import make
 

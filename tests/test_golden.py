@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import yaml
 
-from bench import features, paths, score
-from bench.concept_file import load
+from bench import paths
+from bench.data.concept_file import load
 from bench.grid import PromptGrid, grid, load_templates
+from bench.judges.build import build
+from bench.judges.features import FeatureCache
 from bench.metric import load_metrics
 from bench.sides import Probe
+from bench.stages import score
 from bench.stickers.render import render
 from bench.stickers.world import Scene, names
 
@@ -64,9 +67,9 @@ def values(name: str, folder: Path) -> dict[str, list[float]]:
             if cell.prompt.surrogate:
                 rng = np.random.default_rng([3, cell.seed])
                 render(_scene(cell.prompt.surrogate, rng)).save(folders["surrogate"] / f"{cell.key}.png")
-    judges = {slot: features.build(spec) for slot, spec in dataset["encoders"].items()}
+    judges = {slot: build(spec) for slot, spec in dataset["encoders"].items()}
     metrics = [m for m in load_metrics(protocol["metrics"]) if m.serves(concept.scored_as)]
-    probe, cache = Probe(cells, folders, concept), features.FeatureCache(folder / "features.sqlite")
+    probe, cache = Probe(cells, folders, concept), FeatureCache(folder / "features.sqlite")
     table = score.score(probe, probe, judges, metrics, cache)
     cache.close()
     found, _ = score.summarize(table, metrics, judges)

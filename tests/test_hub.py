@@ -13,8 +13,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from bench import features, hub, paths
+from bench import hub, paths
 from bench.errors import BenchError
+from bench.judges.build import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -110,9 +111,9 @@ def test_every_judge_loads_from_the_hubs_snapshots_without_a_network(root: Path,
     seen: dict[str, Any] = {}
     for path, spec in local.items():
         if spec["kind"] in seen:
-            features.build(spec)  # the same files by another name
+            build(spec)  # the same files by another name
             continue
-        judge = features.build(spec)
+        judge = build(spec)
         seen[spec["kind"]] = judge.pairs([image], ["a cat"]) if hasattr(judge, "pairs") else judge.images([image])
         assert np.isfinite(seen[spec["kind"]]).all(), path
     assert set(seen) == set(folders)
@@ -226,10 +227,10 @@ def test_csd_is_the_towers_projection_on_pixels_as_clip_reads_them(tmp_path: Pat
     from torchvision import transforms
 
     folder, tower = tiny_csd(tmp_path / "csd")
-    judge = features.build({"kind": "csd", "name": "CSD", "path": str(folder)})
+    judge = build({"kind": "csd", "name": "CSD", "path": str(folder)})
     rng = np.random.default_rng(0)
     images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for h, w in ((50, 40), (33, 97), (32, 32))]
-    from bench.csd import MEAN, STD
+    from bench.judges.csd import MEAN, STD
 
     clips = transforms.Compose([
         transforms.Resize(32, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(32), transforms.ToTensor(),
@@ -255,7 +256,7 @@ def test_weights_that_are_not_csds_are_named(tmp_path: Path, change: str) -> Non
     else:
         state["module.backbone.ln_post.weight"] = torch.zeros(3)
     save_file(state, folder / "model.safetensors")
-    judge = features.build({"kind": "csd", "name": "CSD", "path": str(folder)})
+    judge = build({"kind": "csd", "name": "CSD", "path": str(folder)})
     with pytest.raises(BenchError, match="not CSD's weights") as caught:
         judge.images([Image.new("RGB", (32, 32))])
     assert "\n" not in str(caught.value)
@@ -306,7 +307,7 @@ def test_every_model_loads_from_the_hubs_snapshot_without_a_network(
 ) -> None:
     from bench.compose import compose
     from bench.plan import make
-    from bench.resident import backbone_of
+    from bench.stages.resident import backbone_of
 
     published = _published(root)
     assert name in published

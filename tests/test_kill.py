@@ -29,8 +29,9 @@ SERVER = multiprocessing.get_context("forkserver")  # a process that has torch l
 
 HEAVY = [
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "transformers.models.clip.modeling_clip",
-    "transformers.models.vit.modeling_vit", "open_clip", "peft", "pyarrow.parquet", "bench.score", "bench.report",
-    "bench.run", "bench.workbench", "bench.backbone.sd", "bench.backbone.base", "rich.progress", "hydra",
+    "transformers.models.vit.modeling_vit", "open_clip", "peft", "pyarrow.parquet", "bench.stages.score",
+    "bench.page.report", "bench.run", "bench.workbench", "bench.backbone.sd", "bench.backbone.base", "rich.progress",
+    "hydra",
 ]  # fmt: skip
 
 

@@ -19,10 +19,10 @@ from bench.backbone.flux2 import Flux2Klein
 from bench.backbone.gate import Gate, strength
 from bench.backbone.sample import branches, consistency, scheduler_of
 from bench.compose import compose
+from bench.contract.tiny import CHAT
 from bench.errors import BenchError
-from bench.lora_file import modules, read
+from bench.outside.lora_file import modules, read
 from bench.plan import make
-from bench.tiny import CHAT
 from methods.classdiffusion import feature_at
 from tests import tiny
 

@@ -18,9 +18,9 @@ from tiny import run_args, unet_folder
 
 from bench.__main__ import main
 from bench.errors import BenchError
-from bench.job import Job, Outcome, do
-from bench.launch import LAUNCHERS, launcher
 from bench.row import Row
+from bench.sweeps.job import Job, Outcome, do
+from bench.sweeps.launch import LAUNCHERS, launcher
 
 KINDS = {
     "joblib": ("joblib", ["launcher=joblib", "launcher.processes=2"]),
@@ -86,7 +86,7 @@ def _dies(job: Job) -> Outcome:
 
 def test_a_worker_that_dies_loses_its_run_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("joblib")
-    monkeypatch.setattr("bench.job.apart", _dies)
+    monkeypatch.setattr("bench.sweeps.job.apart", _dies)
     jobs = [Job((), "/", name) for name in ("first", "second")]
     found = {o.job.name: o for o in launcher({"name": "joblib", "processes": 2}).run(jobs)}
     assert set(found) == {"first", "second"}

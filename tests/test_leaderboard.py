@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from bench import board_page, figures, tables
-from bench.analysis import analyse
-from bench.boards import board_of
+from bench.boards import figures, tables
+from bench.boards import page as board_page
+from bench.boards.analysis import analyse
+from bench.boards.leaderboard import collect, enter, read, update
 from bench.errors import BenchError
-from bench.leaderboard import collect, enter, read, update
 from bench.row import Row, Value
+from bench.rows.place import board_of
 
 
 def _value(value: float, better: Any = "higher") -> Value:
@@ -287,9 +288,9 @@ def test_rendering_imports_nothing_heavy(root: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from bench import board_page, tables
-from bench.analysis import analyse
-from bench.leaderboard import read
+from bench.boards import page as board_page, tables
+from bench.boards.analysis import analyse
+from bench.boards.leaderboard import read
 board = analyse(read(next(p.parent for p in Path("leaderboards").glob("*/rows"))))
 tables.render(board), board_page.render(board, Path("none"))
 sys.exit(" ".join(sorted({"torch", "matplotlib", "pandas", "scipy"} & set(sys.modules))) or 0)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from bench.__main__ import main
 from bench.errors import BenchError
-from bench.lora_file import modules, read
+from bench.outside.lora_file import modules, read
+from bench.outside.tensor_file import HEADER
 from bench.row import Row
-from bench.tensor_file import HEADER
 from tests import tiny
 
 RANK, ALPHA = 2, 6.0

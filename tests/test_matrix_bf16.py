@@ -17,11 +17,11 @@ from PIL import Image
 from bench.__main__ import main
 from bench.adapter import Adapter
 from bench.compose import compose
-from bench.contract import Case, tensors, unlike
+from bench.contract.brief import Case, tensors, unlike
 from bench.paths import shipped
 from bench.plan import make
-from bench.resident import backbone_of
 from bench.row import Row
+from bench.stages.resident import backbone_of
 from tests.matrix import NETWORKS, folder_of, request, turns
 
 NOTHING = ("none", "references")  # the anchors: nothing trains

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import score
 from bench.concept import Concept, Reference
-from bench.features import Dino, FeatureCache, OpenClip
 from bench.grid import Cell, Prompt, PromptGrid
+from bench.judges.clip import OpenClip
+from bench.judges.dino import Dino
+from bench.judges.features import FeatureCache
 from bench.metric import Features, Metric
 from bench.sides import Probe
+from bench.stages import score
 from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t

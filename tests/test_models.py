@@ -69,7 +69,8 @@ def test_the_oracle_reads_renderings() -> None:
 def test_the_judges_features_do_not_depend_on_the_batch() -> None:
     import numpy as np
 
-    from bench.features import Dino, OpenClip
+    from bench.judges.clip import OpenClip
+    from bench.judges.dino import Dino
 
     images = [render(s) for s in held_out_scenes(7)]
     for judge in (OpenClip("clip", "embedded:clip-judge"), Dino("dino", "embedded:dino-judge")):
@@ -85,7 +86,7 @@ def test_the_clip_judge_equals_a_plain_forward_pass() -> None:
     import open_clip
     import torch
 
-    from bench.features import OpenClip
+    from bench.judges.clip import OpenClip
     from bench.stickers.pretrain.data import to_tensor
 
     judge = OpenClip("clip", "embedded:clip-judge")
@@ -106,7 +107,7 @@ def test_the_dino_judge_equals_a_plain_forward_pass() -> None:
     import torch
     from transformers import ViTModel
 
-    from bench.features import Dino
+    from bench.judges.dino import Dino
     from bench.stickers.pretrain.data import to_tensor
 
     judge = Dino("dino", "embedded:dino-judge")
@@ -124,7 +125,7 @@ def test_the_blip_judges_equal_their_classes_own_forward_pass() -> None:
     import torch
     from transformers import AutoTokenizer, Blip2ForImageTextRetrieval, BlipForImageTextRetrieval
 
-    from bench.matching import Blip1, Blip2
+    from bench.judges.matching import Blip1, Blip2
     from bench.stickers.pretrain.data import to_tensor
 
     images = [render(s) for s in held_out_scenes(3)]
@@ -149,7 +150,7 @@ def test_the_blip_judges_equal_their_classes_own_forward_pass() -> None:
 
 
 def test_captions_are_read_as_lavis_reads_them() -> None:
-    from bench.matching import clean
+    from bench.judges.matching import clean
 
     assert clean("A Photo of <new1> Dog, on the (beach).") == "a photo of <new1> dog, on the beach"
     assert len(clean("word " * 80).split()) == 50

@@ -11,8 +11,8 @@ from browser import CHROMIUM, Browser, browser
 from test_report import KEYS, fill_store, make_plan, make_row, report
 
 from bench.metric import Metric, metric
+from bench.page.report import write_report
 from bench.page.scores import MOST, Scores
-from bench.report import write_report
 from bench.store import Store
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")

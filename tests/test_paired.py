@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from bench.boards.paired import against, holm, sign_flip
+from bench.boards.power import Components, components, needed, power
+from bench.boards.ranks import complete, rank, ranks
+from bench.boards.resample import drawn, intervals, resampled
 from bench.errors import BenchError
-from bench.paired import against, holm, sign_flip
-from bench.power import Components, components, needed, power
-from bench.ranks import complete, rank, ranks
-from bench.resample import drawn, intervals, resampled
 from bench.stats import widening
 
 

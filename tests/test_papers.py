@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bench.errors import BenchError
-from bench.papers import Paper, load, read_file, render
+from bench.papers.files import Paper, load, read_file, render
 
 TABLE: dict[str, Any] = {
     "where": "Table 1", "model": "SD", "dataset": "30 subjects", "sure": "paper",

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis import analyse
-from bench.cells import gather
-from bench.pareto import Front, front, hypervolume, undominated
+from bench.boards.analysis import analyse
+from bench.boards.cells import gather
+from bench.boards.pareto import Front, front, hypervolume, undominated
 from bench.row import Row, Value
 
 CONCEPTS = ["cat", "cow", "dog", "owl"]

@@ -11,8 +11,8 @@ from PIL import Image
 from tiny import unet_folder
 
 from bench.__main__ import main
+from bench.boards.leaderboard import collect, render, update
 from bench.errors import BenchError
-from bench.leaderboard import collect, render, update
 from bench.meaning import RANDOM, meaningless
 from bench.row import Row
 

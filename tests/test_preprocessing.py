@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.features import Clip, Dino, OpenClip, Pixels
-from bench.matching import Blip1, Blip2
+from bench.judges.clip import Clip, OpenClip
+from bench.judges.dino import Dino
+from bench.judges.matching import Blip1, Blip2
+from bench.judges.pixels import Pixels
 from bench.pictures import as_trained
 
 WIDE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (83, 140, 3), dtype=np.uint8))

@@ -9,8 +9,8 @@ import pytest
 
 from bench import hub
 from bench.compose import compose
-from bench.concept_file import load
-from bench.dataset import templates
+from bench.data.concept_file import load
+from bench.data.dataset import templates
 from bench.grid import grid
 from bench.metric import Metric, load_metrics
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.concept_file import load
+from bench.data.concept_file import load
 from bench.errors import BenchError
-from bench.features import Dino, OpenClip
-from bench.reader import Reader
+from bench.judges.clip import OpenClip
+from bench.judges.dino import Dino
+from bench.judges.reader import Reader
 from bench.rewards import Following, Likeness, to_images
 from bench.stickers.pretrain.data import to_tensor
 from bench.stickers.render import render

@@ -13,18 +13,18 @@ import yaml
 from PIL import Image
 
 from bench import show
-from bench.boards import settings
 from bench.concept import Concept, Reference
-from bench.curves import POINTS, read_curves
 from bench.grid import grid
 from bench.headline import number, verdict
 from bench.metric import load_metrics
+from bench.page.curves import POINTS, read_curves
 from bench.page.grids import SEEDS
 from bench.page.picture import picture
+from bench.page.report import write_report
 from bench.page.scores import Scores
 from bench.plan import Plan, Training
-from bench.report import write_report
 from bench.row import Row, Value
+from bench.rows.place import settings
 from bench.store import Store
 from bench.words import counted
 from metrics.detection import recognized
@@ -410,5 +410,5 @@ def test_no_negative_zero():
 
 
 def test_neither_imports_torch():
-    code = "import sys, bench.show, bench.report; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, bench.show, bench.page.report; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, timeout=60).returncode == 0

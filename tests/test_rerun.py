@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tiny import run_args, unet_folder
 
-from bench import rerun
 from bench.__main__ import main
 from bench.errors import BenchError
-from bench.pairs import Pair
 from bench.row import Row, Value
+from bench.sweeps import rerun
+from bench.sweeps.pairs import Pair
 
 
 @pytest.fixture(scope="module")

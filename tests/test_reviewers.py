@@ -17,13 +17,13 @@ from browser import CHROMIUM, Browser, browser
 from test_report import Page
 from tiny import run_args, unet_folder
 
-from bench import reproduce
 from bench.__main__ import main
-from bench.compare import Difference, differences
-from bench.compare_show import costs, split, told
-from bench.compare_sides import Side, class_phrase, side, told_apart
-from bench.reported import factor, reported
-from bench.reproduce import studies
+from bench.compare.differences import Difference, differences
+from bench.compare.show import costs, split, told
+from bench.compare.sides import Side, class_phrase, side, told_apart
+from bench.papers import reproduce
+from bench.papers.reported import factor, reported
+from bench.papers.reproduce import studies
 from bench.row import Row, Value
 
 SECOND = ["+method=custom_diffusion", "concept=poodle"]
@@ -237,7 +237,7 @@ def test_what_is_no_run_has_no_page(root: Path, tmp_path: Path, capsys: pytest.C
 
 def test_a_tracker_gets_the_attacks_pictures_too(root: Path, tmp_path: Path) -> None:
     """One table a channel, the same noise side by side; what the store no longer has is no table."""
-    from bench.tracked import finished
+    from bench.trackers.tracked import finished
 
     run = finished(run_of(root, "esd/erase_cat"), 1, 32)
     found = {t.name.partition("/")[2]: t for t in run.tables()}
@@ -355,7 +355,7 @@ def test_costs_that_are_not_known_are_left_out() -> None:
 
 
 def test_names_of_methods_are_escaped(tmp_path: Path) -> None:
-    from bench.compare_page import write
+    from bench.compare.page import write
 
     evil = "<script>alert(1)</script>"
     sides = [Side(n, [_row(n, evil, 0, **{evil: (0.1 * k, "higher")})]) for k, n in enumerate((evil, "y"))]
@@ -413,8 +413,8 @@ def test_two_runs_of_one_method_are_told_apart(root: Path) -> None:
 
 def test_two_methods_differ_as_their_board_says() -> None:
     """One estimate and one interval, wherever it is read."""
-    from bench.analysis import analyse
-    from bench.leaderboard import read
+    from bench.boards.analysis import analyse
+    from bench.boards.leaderboard import read
 
     folder = Path(__file__).parent.parent / "leaderboards" / "stickers-sticker-unet-erase"
     board = analyse(read(folder))

@@ -52,7 +52,7 @@ def test_the_same_command_gives_the_same_row(first: tuple[Path, Row], tmp_path: 
 
 def test_a_third_time_nothing_is_computed(first: tuple[Path, Row], capsys: pytest.CaptureFixture[str],
                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr("bench.resident.backbone_of", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("bench.stages.resident.backbone_of", lambda plan: pytest.fail("the model was loaded"))
     root, _ = first
     assert main([*PURECC, f"root={root}"]) == 0
     assert "already" in capsys.readouterr().out
@@ -99,8 +99,10 @@ def test_a_metric_added_later_is_all_that_is_computed(tmp_path: Path, monkeypatc
     measured = "protocol.metrics=[metrics.dino.dino,metrics.preservation.drift{}]"
     before = run([*DREAMBOOTH, measured.format("")], tmp_path)
     pictures = sorted((tmp_path / "store" / "generate").rglob("*.png"))
-    monkeypatch.setattr("bench.resident.backbone_of", lambda plan: pytest.fail("the model was loaded"))
-    monkeypatch.setattr("bench.features.Dino.images", lambda self, images: pytest.fail("pictures were encoded again"))
+    monkeypatch.setattr("bench.stages.resident.backbone_of", lambda plan: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "bench.judges.dino.Dino.images", lambda self, images: pytest.fail("pictures were encoded again")
+    )
     (old,) = (tmp_path / "dreambooth_lora").iterdir()
     assert main([*DREAMBOOTH, measured.format(",metrics.novelty.diversity"), f"root={tmp_path}"]) == 0
     (new,) = {p.parent for p in tmp_path.glob("dreambooth_lora/*/row.json")} - {old}
@@ -162,7 +164,7 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
 def test_a_run_of_which_nothing_can_be_measured_says_so_once(
     first: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.detector.SURE", 2.0)  # no detector is that sure
+    monkeypatch.setattr("bench.judges.detector.SURE", 2.0)  # no detector is that sure
     args = ["+method=none", "protocol.metrics=[metrics.leakage.concept_rate]", *SMALL, f"root={first[0]}"]
     before = set(first[0].glob("none/*"))
     assert main(args) == 1

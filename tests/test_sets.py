@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.features import Dino, OpenClip, Pixels
+from bench.judges.clip import OpenClip
+from bench.judges.dino import Dino
+from bench.judges.pixels import Pixels
 from bench.metric import Bank, Features
 from bench.stickers.render import render
 from bench.stickers.validity.cases import spoiled

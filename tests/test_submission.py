@@ -21,13 +21,13 @@ import pandas as pd
 import pytest
 
 from bench.__main__ import main
-from bench.concept_file import load
+from bench.data.concept_file import load
 from bench.grid import grid, load_templates
-from bench.recompute import COLUMNS, _conf, _metrics
 from bench.row import Row
-from bench.score import summarize
-from bench.submission import ADAPTER, FORMAT, INDEX, LARGEST, LIMITS, PICTURES, ROW, SCORES, SHEET
-from bench.submit import _csv, _json
+from bench.stages.score import summarize
+from bench.submissions.recompute import COLUMNS, _conf, _metrics
+from bench.submissions.submission import ADAPTER, FORMAT, INDEX, LARGEST, LIMITS, PICTURES, ROW, SCORES, SHEET
+from bench.submissions.submit import _csv, _json
 
 Files = dict[str, bytes]
 

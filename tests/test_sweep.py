@@ -13,14 +13,14 @@ import pytest
 import yaml
 from tiny import run_args, unet_folder
 
-from bench import sweep
 from bench.__main__ import main
 from bench.compose import compose, expand, launch_options
 from bench.errors import BenchError
-from bench.job import Job, Outcome
 from bench.plan import make
 from bench.row import Row
-from bench.sweep_show import results
+from bench.sweeps import sweep
+from bench.sweeps.job import Job, Outcome
+from bench.sweeps.show import results
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +164,14 @@ def test_a_diverged_or_failed_run_is_a_row_and_changes_no_other(
 
 
 def test_a_sweep_loads_model_and_judges_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import backbone, features, resident
+    from bench import backbone
+    from bench.judges import build
+    from bench.stages import resident
 
     resident.forget()
     resident._judges.cache_clear()
     loads: list[str] = []
-    for module, name in ((backbone, "load"), (features, "build")):
+    for module, name in ((backbone, "load"), (build, "build")):
         original = getattr(module, name)
 
         def counted(*args: Any, name: str = name, original: Any = original) -> Any:
@@ -186,8 +188,9 @@ def test_a_sweep_loads_model_and_judges_once(model: Path, tmp_path: Path, monkey
 
 def test_the_model_before_makes_room_first(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two models of real size do not fit on one GPU."""
-    from bench import backbone, resident
+    from bench import backbone
     from bench.plan import make
+    from bench.stages import resident
 
     original, last, alive = backbone.load, [lambda: None], list[bool]()
 

@@ -20,16 +20,16 @@ import pytest
 from tiny import run_args, unet_folder
 from wandb_file import contents, runs
 
-from bench import follow
 from bench.__main__ import main
 from bench.checkpoint import LISTENERS, Checkpoint
 from bench.compose import compose, tracker_options
 from bench.errors import BenchError
 from bench.plan import make
 from bench.row import Row
-from bench.track import Tracker, tracker
-from bench.tracked import about
-from bench.trackers import TRACKERS
+from bench.trackers import follow
+from bench.trackers.known import TRACKERS, tracker
+from bench.trackers.tracked import about
+from bench.trackers.tracker import Tracker
 
 STEPS = 3
 

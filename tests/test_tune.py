@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import tune
 from bench.compose import compose
 from bench.plan import make
 from bench.row import Row, Value
+from bench.sweeps import tune
 from bench.values import tuned_values
 
 FIELDS = {"model": "m", "dataset": "d", "concept": "c", "kind": "subject", "protocol": "tune", "seed": 0,

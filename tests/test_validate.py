@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bench.__main__ import main
-from bench.row_file import LARGEST
-from bench.validate import check
+from bench.rows.file import LARGEST
+from bench.submissions.validate import check
 
 NAME = "purecc-cat-seed0-quick.json"
 Said = dict[str, Any]
@@ -309,7 +309,7 @@ def test_ranges_are_of_metrics_that_are_there(root: Path) -> None:
     from importlib import import_module
 
     from bench.metric import Derived, Metric
-    from bench.row_checks import ranges
+    from bench.rows.checks import ranges
 
     modules = [import_module(f"metrics.{p.stem}") for p in (root / "metrics").glob("[!_]*.py")]
     names = {s.name for m in modules for s in vars(m).values() if isinstance(s, Metric | Derived)}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import features, paths
+from bench import paths
+from bench.judges.build import build
 from bench.metric import Features, load_metrics, metric
 from bench.stickers.judges import area
 from bench.stickers.validity.broken import faults
@@ -52,7 +53,7 @@ def test_a_judge_of_colours_alone_is_found_out() -> None:
 
 
 def test_the_broken_judges_are_exposed_and_the_sound_ones_not() -> None:
-    dino = features.build({"kind": "dino", "name": "d", "path": "embedded:dino-judge"})
+    dino = build({"kind": "dino", "name": "d", "path": "embedded:dino-judge"})
     (m,) = load_metrics(["metrics.dino.dino"])
     items = of_group("fidelity", 48)
     sound, scores = measure(m, dino, items, Looks())

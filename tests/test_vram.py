@@ -9,10 +9,11 @@ import pytest
 from tiny import bench_of, concept, flow_folder, flux2_folder, unet_folder
 from torch import nn
 
-from bench import backbone, paths, vram
+from bench import backbone, paths
 from bench.__main__ import main
 from bench.compose import compose
-from bench.past import Past
+from bench.forecast import vram
+from bench.forecast.past import Past
 from bench.plan import Plan, make
 
 FOLDERS = {"flow": flow_folder, "epsilon": unet_folder, "klein": flux2_folder}

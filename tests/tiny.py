@@ -8,8 +8,8 @@ from bench import backbone
 from bench.backbone.base import Backbone
 from bench.checkpoint import Checkpoint
 from bench.concept import Concept
-from bench.concept_file import load
-from bench.tiny import MODEL, flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
+from bench.contract.tiny import MODEL, flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
+from bench.data.concept_file import load
 from bench.workbench import Workbench
 
 __all__ = [

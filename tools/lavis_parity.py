@@ -36,7 +36,7 @@ def build_environment() -> Path:
 def inputs() -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     """Returns what LAVIS is handed, and our own scores of it, (n, 2)."""
     import bench  # noqa: F401  (its thread settings, before torch)
-    from bench.matching import Blip2
+    from bench.judges.matching import Blip2
     from bench.stickers.check import usual_scenes
     from bench.stickers.render import render
     from bench.stickers.world import caption

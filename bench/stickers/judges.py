@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import paths
-from bench.features import Dino, OpenClip
-from bench.matching import Blip1, Blip2
+from bench.judges.clip import OpenClip
+from bench.judges.dino import Dino
+from bench.judges.matching import Blip1, Blip2
 from bench.stickers.check import content, keep
 from bench.stickers.render import render
 from bench.stickers.world import ATTRIBUTES, Scene, caption, names, neighbour_scene, sample_scene, world

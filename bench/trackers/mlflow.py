@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
-from bench.track import Tracker
-from bench.tracked import About
-from bench.tracked_pictures import Table
+from bench.trackers.pictures import Table
+from bench.trackers.tracked import About
+from bench.trackers.tracker import Tracker
 
 AT_ONCE = 1000  # what one request may hold of metrics
 LONGEST = 5000  # characters of a parameter or tag

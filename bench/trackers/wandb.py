@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import PrivateAttr
 
 from bench.errors import BenchError
-from bench.track import Tracker
-from bench.tracked import About, one_line
-from bench.tracked_pictures import Table
+from bench.trackers.pictures import Table
+from bench.trackers.tracked import About, one_line
+from bench.trackers.tracker import Tracker
 
 log = logging.getLogger("bench")
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bench.features import Judge
+    from bench.judges.build import Judge
 
 
 def _negative(image: Image.Image) -> Image.Image:

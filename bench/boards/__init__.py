@@ -1,0 +1,1 @@
+"""Boards: rows against each other, as tables, fronts, pages and findings. No torch."""

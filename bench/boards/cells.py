@@ -1,0 +1,178 @@
+"""A board's rows as arrays: methods × concepts × seeds, a column at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.boards.resample import Array, means
+from bench.costs import costs_of, settled
+from bench.row import Row
+
+ANCHORS = ("none", "learned", "references")  # methods of these names are no competitors
+SAME = 1e-3  # the last decimal of the tables: what differs by less has not moved
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The finished runs of a board.
+
+    Attributes:
+        methods: in the order of their first column, best first, those measured on every concept before the others;
+            anchors are not among them.
+        concepts: of all rows.
+        seeds: of all rows.
+        values: column → (methods, concepts, seeds), NaN where not measured.
+        better: column → higher, lower or zero.
+        anchors: anchor → column → (concepts,).
+        idle: (methods,): whether no run differs from the model before it.
+        copies: method → the method that had the same values before it.
+        covered: (methods,): on how many concepts something was measured.
+        every: how many concepts any method was measured on.
+    """
+
+    methods: list[str]
+    concepts: list[str]
+    seeds: list[int]
+    values: dict[str, Array]
+    better: dict[str, str]
+    anchors: dict[str, dict[str, Array]]
+    idle: Array
+    copies: dict[str, str]
+    covered: Array
+    every: int
+
+    @property
+    def whole(self) -> Array:
+        """(methods,): whether they were measured on every concept; the means of the others are of fewer."""
+        whole: Array = self.covered == self.every
+        return whole
+
+    def score(self, column: str, values: Array) -> Array:
+        """Returns values so that the higher is the better."""
+        return oriented(values, self.better[column])
+
+
+def oriented(values: Array, better: str) -> Array:
+    """Returns values so that the higher is the better."""
+    return values if better == "higher" else -values if better == "lower" else -np.abs(values)
+
+
+def once(rows: Iterable[Row]) -> list[Row]:
+    """Returns one row a method, concept and seed, the one finished last: a row that is there twice counts once."""
+    found: dict[tuple[str, str, int], Row] = {}
+    for row in rows:
+        key = (row.method, row.concept, row.seed)
+        if key not in found or (finished(row), row.status) >= (finished(found[key]), found[key].status):
+            found[key] = row
+    return list(found.values())
+
+
+def finished(row: Row) -> str:
+    """Returns when a run ended, as it says."""
+    return str(row.provenance.get("finished", ""))
+
+
+def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) -> Cells:
+    """Returns the arrays of what went well; what is not a number is not measured.
+
+    Args:
+        rows: of one board, one a method, concept and seed.
+        columns: what of `measured` is wanted.
+        costs: what of `costs_of` is wanted; lower is better.
+    """
+    good = [r for r in rows if r.status == "ok"]
+    own = [r for r in good if r.method not in ANCHORS]
+    better = {c: next(r.measured[c].better for r in good if c in r.measured)
+              for c in columns if any(c in r.measured for r in good)}  # fmt: skip
+    directions: dict[str, str] = {**better, **dict.fromkeys(costs, "lower")}
+    axes = sorted({r.method for r in own}), sorted({r.concept for r in rows}), sorted({r.seed for r in rows})
+    at: list[dict[Any, int]] = [{name: i for i, name in enumerate(axis)} for axis in axes]
+    values = {c: np.full([len(a) for a in axes], np.nan) for c in directions}
+    for row in own:
+        cell = at[0][row.method], at[1][row.concept], at[2][row.seed]
+        for column, value in _of(row, better, costs):
+            values[column][cell] = value
+    values |= {c: settled(c, values[c]) for c in costs}
+    anchors = {a: _anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
+    copies = _copies(axes[0], {c: values[c] for c in better}, own)
+    covered, every = _covered([values[c] for c in better], len(axes[0]))
+    order = _order(axes[0], values, directions, covered == every)
+    methods = [axes[0][i] for i in order]
+    idle = np.array([all(_unmoved(r) for r in own if r.method == m) for m in methods], bool)
+    ordered = {c: v[order] for c, v in values.items()}
+    return Cells(methods, *axes[1:], ordered, directions, anchors, idle, copies, covered[order], every)
+
+
+def _covered(values: Sequence[Array], methods: int) -> tuple[Array, int]:
+    """Returns on how many concepts each method was measured, and on how many any was."""
+    if not values:
+        return np.zeros(methods, int), 0
+    measured = np.isfinite(values).any((0, -1))  # (methods, concepts)
+    return measured.sum(1), int(measured.any(0).sum())
+
+
+def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, str], whole: Array) -> list[int]:
+    """Returns the methods' places: the best of the first column first, then those of few concepts, the unmeasured
+    last; else few easy concepts would win.
+    """
+    indices = range(len(methods))
+    if not values or not methods:
+        return list(indices)
+    first = next(iter(values))
+    score = np.nan_to_num(oriented(means(values[first]), better[first]), nan=-np.inf)
+    return sorted(indices, key=lambda i: (score[i] == -np.inf, not whole[i], -score[i], methods[i]))
+
+
+def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[str, float]]:
+    found = [(c, row.measured[c].value) for c in columns if c in row.measured]
+    spent = costs_of(row)
+    found += [(c, float(spent[c])) for c in costs if c in spent]
+    return [(c, v) for c, v in found if math.isfinite(v)]
+
+
+def _anchor(
+    rows: Sequence[Row], name: str, columns: Iterable[str], costs: Sequence[str], at: dict[Any, int]
+) -> dict[str, Array]:
+    """Returns an anchor's values, one a concept: what runs say of it, else what the untouched model's runs measured.
+
+    Runs of the references are no such source: the references stand there for pictures of every prompt.
+    """
+    out = {c: np.full(len(at), np.nan) for c in columns}
+    for row in reversed(rows):  # the first of each concept counts
+        for column, value in _of(row, out, costs) if row.method == name == ANCHORS[0] else []:
+            out[column][at[row.concept]] = value
+    for row in reversed(rows):
+        own = row.anchors.get(name, {})
+        for column in out if own else ():
+            if column in own and math.isfinite(own[column].value):
+                out[column][at[row.concept]] = own[column].value
+    return {c: v for c, v in out.items() if np.isfinite(v).any()}
+
+
+def _unmoved(row: Row) -> bool:
+    """Returns whether all that a run measured is what the model before it has: it did nothing."""
+    before = row.anchors.get("learned") or row.anchors.get("none", {})
+    shared = [abs(row.measured[c].value - v.value) for c, v in before.items() if c in row.measured]
+    return bool(shared) and max(shared) < SAME
+
+
+def _copies(methods: Sequence[str], values: dict[str, Array], rows: Sequence[Row]) -> dict[str, str]:
+    """Returns method → the one that had all its values first."""
+    first: dict[str, str] = {}
+    for row in rows:
+        first[row.method] = min(first.get(row.method, finished(row)), finished(row))
+    seen: dict[bytes, str] = {}
+    out = {}
+    for method in sorted(methods, key=lambda m: (first[m], m)):
+        own = np.stack([v[methods.index(method)] for v in values.values()]) if values else np.empty(0)
+        if not np.isfinite(own).any():
+            continue
+        first_of = seen.setdefault((own + 0.0).tobytes(), method)  # -0.0 is 0.0
+        if first_of != method:
+            out[method] = first_of
+    return out

@@ -1,0 +1,64 @@
+"""The rank of each method, with its bootstrap interval."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.boards.cells import oriented
+from bench.boards.resample import Array, Bounds, drawn, means
+
+
+def shared(measured: Array) -> Array:
+    """Returns the concepts that methods are ranked on: those that at least half of the methods have.
+
+    Else one method with a concept of its own would leave nothing to compare.
+
+    Args:
+        measured: (methods, concepts) of bools.
+    """
+    has_any = measured.any(1)
+    return measured.sum(0) >= max(1.0, has_any.sum() / 2)
+
+
+def complete(values: Array) -> tuple[Array, Array]:
+    """Returns which methods have all shared concepts, (methods,), and those concepts, (concepts,).
+
+    A method that fails on the hard concepts must not win by the easy ones.
+
+    Args:
+        values: (methods, concepts, seeds).
+    """
+    measured: Array = np.isfinite(values).sum(-1) > 0
+    concepts = shared(measured)
+    has_all: Array = measured[:, concepts].sum(1) == concepts.sum()
+    return has_all & measured.any(1), concepts
+
+
+def ranks(values: Array, better: str, bounds: Bounds = (None, None)) -> tuple[Array, Array, Array]:
+    """Returns rank, low and high of each method, (methods,); 1 is the best, equals share the better rank, NaN where
+    a method lacks a shared concept. Low and high are NaN where one concept is all there is.
+
+    Args:
+        values: (methods, concepts, seeds).
+        better: higher, lower or zero.
+        bounds: of a mean; no draw beats the best there can be.
+    """
+    entered, concepts = complete(values)
+    out = np.full((3, len(values)), np.nan)
+    if entered.any():
+        part = values[entered][:, concepts]
+        out[0, entered] = rank(oriented(means(part), better))
+    if entered.any() and concepts.sum() > 1:
+        of_draws = rank(oriented(drawn(part, bounds), better))
+        out[1:, entered] = np.quantile(of_draws, [0.025, 0.975], axis=0, method="inverted_cdf")
+        out[1, entered] = np.minimum(out[0, entered], out[1, entered])
+        out[2, entered] = np.maximum(out[0, entered], out[2, entered])
+    return out[0], out[1], out[2]
+
+
+def rank(score: Array) -> Array:
+    """Returns ranks along the last axis: one more than how many are better."""
+    out = np.ones(score.shape, int)
+    for index in range(score.shape[-1]):
+        out += score[..., index, None] > score
+    return out

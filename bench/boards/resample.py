@@ -1,0 +1,134 @@
+"""Bootstrap of a board: concepts, then the seeds of training within them, the same draws for every method and column.
+
+A draw is a row of weights over (concept, seed), so resampling many columns is one product of matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from bench.stats import DRAWS, widening
+
+Array = np.ndarray[Any, Any]
+Bounds = tuple[float | None, float | None]  # what a value can be at all: least, most
+DECIMALS = 9  # a product of matrices may differ in its last bits from one machine to another
+
+
+def pair_arrays(pairs: Mapping[tuple[str, int], tuple[float, float]]) -> tuple[Array, Array]:
+    """Returns both sides of pairs by concept and seed, (1, concepts, seeds) each, NaN where there is none."""
+    axes = [sorted({key[i] for key in pairs}, key=str) for i in (0, 1)]
+    out = np.full((2, 1, *(len(a) for a in axes)), np.nan)
+    for (concept, seed), values in pairs.items():
+        out[:, 0, axes[0].index(concept), axes[1].index(seed)] = values
+    return out[0], out[1]
+
+
+def patterns(measured: Array) -> Iterator[tuple[Array, Array]]:
+    """Yields each pattern of what is measured, and the indices of those that have it.
+
+    Args:
+        measured: (n, …) of bools.
+    """
+    found: dict[bytes, list[int]] = {}
+    for index, row in enumerate(measured):
+        found.setdefault(row.tobytes(), []).append(index)
+    for own in found.values():
+        yield measured[own[0]], np.array(own)
+
+
+def concept_means(values: Array) -> Array:
+    """Returns means over seeds, (…, concepts) from (…, concepts, seeds); NaN where no seed was measured."""
+    measured = np.isfinite(values)
+    count = measured.sum(-1)
+    total = np.where(measured, values, 0.0).sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def means(values: Array) -> Array:
+    """Returns means over concepts of their means over seeds, (…) from (…, concepts, seeds), of what is measured."""
+    return np.round(concept_means(concept_means(values)), DECIMALS)
+
+
+def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
+    """Returns bootstrap means, (draws, n): concepts, then seeds within them.
+
+    Two patterns with the same number of concepts get the same concepts in a draw; what is compared is so paired.
+
+    Args:
+        values: (n, concepts, seeds).
+        measured: (concepts, seeds) of bools, at least one of them true; which of the values count.
+        draws: bootstrap draws.
+    """
+    flat = np.where(measured, values, 0.0).reshape(len(values), -1)
+    return _weights(measured.tobytes(), measured.shape, draws) @ flat.T
+
+
+@lru_cache(maxsize=32)  # the columns of a board share a few patterns of what is measured
+def _weights(pattern: bytes, shape: tuple[int, int], draws: int) -> Array:
+    """Returns how much each cell counts in each draw, (draws, concepts · seeds)."""
+    measured = np.frombuffer(pattern, dtype=bool).reshape(shape)
+    weights, start = np.zeros(draws * measured.size), (np.arange(draws) * measured.size)[:, None]
+    for cells, share in _picks(measured, draws):
+        weights += np.bincount((start + cells).ravel(), share.ravel(), weights.size)
+    return weights.reshape(draws, -1)
+
+
+def _picks(measured: Array, draws: int) -> Iterator[tuple[Array, Array]]:
+    """Yields, seed by seed, which cell of each drawn concept is picked and its weight, (draws, concepts) each."""
+    count = measured.sum(1)
+    there = np.flatnonzero(count)
+    at, which = _uniform(len(there), int(count.max()), draws)
+    drawn_concepts = (at * len(there)).astype(int)
+    size, start = count[there][drawn_concepts], (there * measured.shape[1])[drawn_concepts]
+    order = np.argsort(~measured, axis=1, kind="stable")  # the measured seeds of a concept first
+    cells = (order + np.arange(len(measured))[:, None] * measured.shape[1]).ravel()
+    share = 1.0 / (size * len(there))
+    for seed, uniform in enumerate(which):
+        yield cells.take(start + (uniform * size).astype(int)), share * (seed < size)
+
+
+@lru_cache(maxsize=4)
+def _uniform(concepts: int, seeds: int, draws: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    return rng.random((draws, concepts)), rng.random((seeds, draws, concepts))
+
+
+def drawn(values: Array, bounds: Bounds = (None, None), draws: int = DRAWS) -> Array:
+    """Returns bootstrap means, (draws, n) of values (n, concepts, seeds), widened for few concepts as all intervals
+    here are, and within what a mean can be at all; NaN where nothing was measured.
+    """
+    return within(_drawn(np.asarray(values, float).tobytes(), values.shape, draws), bounds)
+
+
+def within(values: Array, bounds: Bounds) -> Array:
+    """Returns values no less and no more than they can be; None is no bound."""
+    return values if bounds == (None, None) else np.clip(values, *bounds)
+
+
+@lru_cache(maxsize=32)  # a column's draws serve its intervals, ranks and fronts
+def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
+    values = np.frombuffer(content).reshape(shape)
+    out = np.full((draws, len(values)), np.nan)
+    for measured, own in patterns(np.isfinite(values)):
+        if measured.any():
+            means_drawn = resampled(values[own], measured, draws)
+            mean, concepts = means(values[own]), int(measured.any(1).sum())
+            out[:, own] = mean + widening(concepts) * (means_drawn - mean)
+    out = np.round(out, DECIMALS)
+    out.flags.writeable = False  # it is shared
+    return out
+
+
+def intervals(values: Array, level: float = 0.95, bounds: Bounds = (None, None)) -> tuple[Array, Array, Array]:
+    """Returns mean, low and high of values (n, concepts, seeds), (n,) each, within what a mean can be at all.
+
+    One concept says nothing of how others would do: low and high are NaN there.
+    """
+    low, high = np.quantile(drawn(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    alone = np.isfinite(values).any(-1).sum(-1) < 2
+    low, high = (np.where(alone, np.nan, within(b, bounds)) for b in (low, high))
+    return means(values), low, high

@@ -1,0 +1,1 @@
+"""Datasets: their layouts, concepts and pictures, made, fetched and looked at."""

@@ -1,0 +1,70 @@
+"""Reads a dataset's concept files: every field and every picture is looked at before anything is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bench.composite import Composite, composed
+from bench.concept import Concept
+from bench.data.dataset import said
+from bench.data.photos import references, refuse_heic
+from bench.errors import BenchError
+from bench.pictures import read_picture
+
+
+def load(dataset: Path, name: str, pictures: Path | None = None, source: str = "") -> Concept:
+    """Loads a concept as its dataset states it and looks at each of its pictures.
+
+    Where it names no pictures, all of its folder are its references; what is erased needs none.
+
+    Args:
+        dataset: the dataset's folder.
+        name: of the concept.
+        pictures: where pictures lie that are not beside the concept's file, in a subfolder a concept.
+        source: how the pictures are come by, for the error.
+
+    Raises:
+        BenchError: there is no such concept, a field is wrong, or a picture is missing or unreadable.
+    """
+    fields, path, folder = said(dataset, name, pictures)
+    try:
+        if "parts" in fields:
+            return _composite(dataset, path, Composite(**fields), pictures, source)
+        if fields.get("kind") != "erase" and "references" not in fields:
+            fields = fields | {"references": references(folder, fields, source)}
+        concept = Concept(**fields | {"folder": folder})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BenchError(f"{path}: {where}{': ' * bool(where)}{first['msg'].removeprefix('Value error, ')}") from None
+    except TypeError as error:
+        raise BenchError(f"{path}: not a YAML mapping: {str(error).splitlines()[0]}") from None
+    _check_name(path, concept.name, name)
+    silent = [r.image for r in concept.references if concept.token not in r.complete]
+    if silent:
+        raise BenchError(f"{path}: the complete caption of {silent[0]} does not name the token {concept.token}")
+    for image in concept.image_paths():
+        if not image.is_file() and source:
+            raise BenchError(f"{image}: the picture is missing{source}")
+        refuse_heic(image)
+        read_picture(image)
+    return concept
+
+
+def _composite(dataset: Path, path: Path, own: Composite, pictures: Path | None, source: str) -> Concept:
+    """Puts the parts that a composite concept names together."""
+    _check_name(path, own.name, path.parent.name)
+    parts = [load(dataset, name, pictures, source) for name in own.parts]
+    if any(p.parts for p in parts):
+        raise BenchError(f"{path}: parts: a part is itself composite; plain concepts would be right")
+    try:
+        return composed(own, parts, parts[0].folder.parent)
+    except ValueError as error:
+        raise BenchError(f"{path}: parts: {error}") from None
+
+
+def _check_name(path: Path, name: str, wanted: str) -> None:
+    if name != wanted:
+        raise BenchError(f"{path}: name: {name!r}; the name of its folder, {wanted!r}, would be right")

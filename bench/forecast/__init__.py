@@ -1,0 +1,1 @@
+"""What a command would make, take and cost, before it is begun."""

@@ -1,0 +1,67 @@
+"""What a detector is calibrated on: pictures of the untouched model, of the thing and of what is near to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.judges.build import Judge, Matcher
+from bench.judges.features import FeatureCache
+from bench.metric import Bank
+
+if TYPE_CHECKING:
+    from bench.grid import Cell
+    from bench.sides import Probe
+
+    Array = np.ndarray[Any, np.dtype[np.float32]]
+
+FALSE_POSITIVES, SURE, FOUND = 0.05, 0.95, 0.8  # a detector's calibration, and what it must reach
+Found = list[tuple[Path, int]]
+
+
+def threshold(negative: Array) -> float:
+    """Returns the score that 5 % of what is near to the thing pass."""
+    return float(np.quantile(negative, 1 - FALSE_POSITIVES))
+
+
+def unsure(positive: Array, negative: Array) -> str:
+    """Says why scores (n,) of the thing and (m,) of what is near to it make no detector, or nothing."""
+    auc = float((positive[:, None] > negative[None]).mean())
+    found = float((positive > threshold(negative)).mean())
+    if auc >= SURE and found >= FOUND:
+        return ""
+    return f"the detector tells it from what is near to it with AUC {auc:.2f}, finding {found:.2f} of its pictures"
+
+
+def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache) -> Bank | None:
+    """Returns the pictures to calibrate on; none for a judge that needs no calibration.
+
+    Of what is learned the references are the positives, and its class, in the concept's scenes and in every art
+    style, the negatives. Of what was erased the untouched model's own pictures of it are the positives, and the
+    negatives those of its surrogate, from the same noise, and of its neighbours.
+    """
+    if isinstance(encoder, Matcher):
+        return None
+    if probe.concept.scored_as == "erase":
+        positive = _of(main, "none", "concept")
+        negative = _of(main, "surrogate", "concept") + _of(main, "none", "neighbour")
+    else:
+        plain = "plain" if "plain" in probe.folders else "none"
+        positive, negative = [], _of(probe, plain, "concept", "class", "novelty")
+
+    shown = (cache.images(encoder, [path for path, _ in found]) for found in (positive, negative))
+    seeds = (np.array([seed for _, seed in found]) for found in (positive, negative))
+    return Bank(*shown, *seeds)
+
+
+def _of(probe: Probe, source: str, *channels: str) -> Found:
+    """Returns a source's pictures of channels, with their seeds."""
+    if source not in probe.folders:
+        return []
+
+    def there(cell: Cell) -> bool:
+        return cell.prompt.channel in channels and (source != "surrogate" or bool(cell.prompt.surrogate))
+
+    return [(probe.folders[source] / f"{c.key}.png", c.seed) for c in probe.grid.cells if there(c)]

@@ -1,0 +1,1 @@
+"""What was made elsewhere, scored as a run's own: pictures and LoRA files."""

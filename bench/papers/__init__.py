@@ -1,0 +1,1 @@
+"""What papers report and claim, beside what was measured here."""

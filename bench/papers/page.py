@@ -1,0 +1,150 @@
+"""The pages of papers and claims, rendered from their data files and the rows. No torch."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bench.boards.leaderboard import read
+from bench.boards.tables import span
+from bench.papers import files as papers
+from bench.papers.claims import FEWEST, Board, Claims, Verdict, Word, judge, load
+from bench.row import Row
+from bench.store import write_text
+from bench.words import counted
+
+WORDS: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "not measured")
+HEAD = """# Claims
+
+Written by `python -m bench leaderboard` from `claims/*.yaml` and the boards' rows. **A verdict is about this track.**
+The embedded world's small models and pictures are not the papers' models and data, values were found by a small search,
+and no metric here is a paper's own: *not reproduced* says that a claim does not hold here, not that a paper is wrong.
+What the papers report stands apart, in [papers](papers/README.md); what else the runs taught, in
+[FINDINGS.md](FINDINGS.md).
+
+Each claim is one method against another in one value. The two are paired by concept and training seed; their difference
+(first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds. **Reproduced**: the interval lies
+wholly on the claimed side. **Not reproduced**: wholly on the other. **Undecided**: it contains 0, or there are fewer
+than {fewest} concepts. Intervals are widened for few concepts, as everywhere here; of many claims looked at one by one,
+some still fall out by chance.
+
+Bases: *reported*, a table's figures; *said*, the paper's words; *expected*, what follows from the method, though nobody
+reported it. How sure the source is follows it ([the marks](papers/README.md)).
+
+{counts}
+"""
+COLUMNS = ["claim", "verdict", "difference", "means", "on its side", "looked at", "source"]
+
+
+def write(out: Path, rows: Iterable[Row] | None = None) -> list[Path]:
+    """Renders `papers/README.md` and `CLAIMS.md` under `out`, where there is data for them. Returns what it wrote.
+
+    Args:
+        out: the folder of the boards.
+        rows: the rows of all boards, where they are read already.
+
+    Raises:
+        BenchError: a field of a data file is wrong; nothing is written.
+    """
+    pages = {}
+    if (out / "papers").is_dir():
+        pages[out / "papers" / "README.md"] = papers.render(papers.load(out / "papers"))
+    if (out / "claims").is_dir():
+        pages[out / "CLAIMS.md"] = render(load(out / "claims"), boards(stored(out) if rows is None else rows))
+    for path, text in pages.items():
+        write_text(path, text)
+    return list(pages)
+
+
+def stored(out: Path) -> Iterator[Row]:
+    """Yields the rows of every board under `out`, in order."""
+    for folder in sorted(p.parent for p in out.glob("*/rows")):
+        yield from read(folder)
+
+
+def boards(rows: Iterable[Row]) -> dict[Board, list[Row]]:
+    """Returns rows by dataset, model, task and protocol, in order."""
+    found: dict[Board, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.dataset, row.model, row.kind, row.protocol].append(row)
+    return dict(sorted(found.items()))
+
+
+def render(files: Sequence[Claims], rows: Mapping[Board, Sequence[Row]]) -> str:
+    """Returns the page: by paper a table of what was looked at, then what was not."""
+    judged = [(f, [v for c in f.claims for m in f.models for v in judge(c, m, rows)]) for f in files]
+    every = [v for _, verdicts in judged for v in verdicts]
+    parts = [HEAD.format(fewest=FEWEST, counts=_counts(every))]
+    parts += [_section(f, verdicts) for f, verdicts in judged]
+    return "".join(parts) + _not_measured(every)
+
+
+def _counts(verdicts: Sequence[Verdict]) -> str:
+    models = list(dict.fromkeys(v.model for v in verdicts))
+    lines = [["model", *WORDS], ["---"] * (len(WORDS) + 1)]
+    for model in models:
+        count = Counter(v.word for v in verdicts if v.model == model)
+        lines.append([model, *(str(count[w]) for w in WORDS)])
+    return _table(lines)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _section(file: Claims, verdicts: Sequence[Verdict]) -> str:
+    looked_at = [v for v in verdicts if v.word != "not measured"]
+    if not looked_at:
+        return ""
+    by_board: dict[Board, list[Verdict]] = defaultdict(list)
+    for v in looked_at:
+        if v.board:
+            by_board[v.board].append(v)
+    parts = [f"\n## {file.about}\n\nSource: {file.source}.\n"]
+    for (dataset, model, task, protocol), found in sorted(by_board.items()):
+        where = f"{dataset}-{model}-{task}"
+        parts.append(f"\nOn [{where}]({where}/README.md), protocol {protocol}:\n\n")
+        parts.append(_table([COLUMNS, ["---"] * len(COLUMNS), *map(_line, found)]) + "\n")
+    notes = [f"- `{c.id}`: {c.note}." for c in file.claims if c.note and c.id in {v.claim.id for v in looked_at}]
+    return "".join(parts) + ("\n" + "\n".join(notes) + "\n" if notes else "")
+
+
+def _line(v: Verdict) -> list[str]:
+    c, (mean, low, high) = v.claim, v.difference
+    seeds = f"{counted(v.seeds, 'seed')}, {counted(v.pairs, 'pair')}"
+    return [
+        f"{_sentence(c.says)} (`{c.id}`)",
+        f"**{v.word}**" + (f": {v.why}" if v.why else ""),
+        f"{mean:+z.3f}{span(low, high, 3)}",
+        f"{v.means[0]:z.3f}, {v.means[1]:z.3f}",
+        f"{v.side} of {counted(len(v.concepts), 'concept')}; {seeds}",
+        f"`{c.metric}`: `{c.method}` {'>' if c.direction == 'greater' else '<'} `{c.against}`",
+        f"{c.where} (*{c.basis}*, {c.sure})",
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _not_measured(verdicts: Sequence[Verdict]) -> str:
+    """Returns what no row speaks to: claims looked at nowhere with the reasons, then how many more a model lacks."""
+    looked_at = {v.claim.id for v in verdicts if v.word != "not measured"}
+    nowhere: dict[str, list[Verdict]] = defaultdict(list)
+    lacking: dict[tuple[str, str], int] = Counter()
+    for v in verdicts:
+        if v.claim.id not in looked_at:
+            nowhere[v.claim.id].append(v)
+        elif v.word == "not measured":
+            lacking[v.model, v.why] += 1
+    lines = [f"- {_sentence(f[0].claim.says)} (`{i}`): {_reasons(f)}" for i, f in nowhere.items()]
+    lines += [f"- On {model}, {n} of the claims above: {why}" for (model, why), n in lacking.items()]
+    return "\n## Not measured\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> str:
+    by: dict[str, list[str]] = defaultdict(list)
+    for v in verdicts:
+        by[v.why].append(v.model)
+    return "; ".join(f"{why} on {' and '.join(models)}" for why, models in by.items())

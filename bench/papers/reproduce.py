@@ -1,0 +1,121 @@
+"""A paper's claims on this machine: what it reports beside what its method and the others do here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import paths
+from bench.boards.cells import ANCHORS
+from bench.compose import compose
+from bench.errors import BenchError, NotServed, near
+from bench.papers.claims import Claim, Claims
+from bench.papers.files import Paper, read_file
+from bench.plan import Plan, make
+from bench.row import Row
+from bench.sweeps.served import check
+from bench.sweeps.sweep import held_out
+
+CONCEPTS, QUICK = 4, 1  # of each kind: the fewest a verdict can rest on, and enough to see that it runs
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is looked at.
+
+    Attributes:
+        file: whose claims they are.
+        claims: those of the method.
+        paper: what it reports; None where no table of it is kept.
+        model: what they are looked at on here.
+        concepts: kind → the concepts.
+        methods: kind → the methods that are run.
+        left: what cannot be run, and why.
+    """
+
+    file: Claims
+    claims: list[Claim]
+    paper: Paper | None
+    model: str
+    concepts: dict[str, list[str]]
+    methods: dict[str, list[str]]
+    left: dict[str, str]
+
+
+def studies(method: str, model: str, budget: int) -> list[Study]:
+    """Returns what there is to look at of a method: a study for every file that claims something of it.
+
+    Args:
+        method: of `conf/method`.
+        model: of `conf/model`; the first that a file names if empty.
+        budget: concepts of each kind.
+
+    Raises:
+        BenchError: there is no such method, model or claim.
+    """
+    known = paths.choices("method")
+    if method not in known:
+        raise BenchError(f"{method}: no such method{near(method, known)}; one of {', '.join(known)} would be right")
+    boards = paths.shipped("leaderboards")
+    files = {p.stem: read_file(p, Claims) for p in sorted((boards / "claims").glob("*.yaml"))}
+    own = {stem: [c for c in f.claims if c.method == method] for stem, f in files.items()}
+    found = [_study(stem, files[stem], claims, model, budget) for stem, claims in own.items() if claims]
+    if not found:
+        claimed = ", ".join(sorted({c.method for f in files.values() for c in f.claims}))
+        raise BenchError(f"{method}: leaderboards/claims has no claim of it; there are some of {claimed}")
+    return found
+
+
+def _study(stem: str, file: Claims, claims: list[Claim], model: str, budget: int) -> Study:
+    paper = paths.shipped("leaderboards") / "papers" / f"{stem}.yaml"
+    model = model or file.models[0]
+    concepts: dict[str, list[str]] = {}
+    methods: dict[str, list[str]] = {}
+    left: dict[str, str] = {}
+    for task in dict.fromkeys(c.task for c in claims):
+        config, _ = compose([f"+method={claims[0].method}", f"model={model}"])
+        published = _published(f"{config['dataset']['name']}-{model}-{task}")
+        concepts[task] = sorted(held_out(config, task), key=lambda c: c not in published)[:budget]
+        asked = dict.fromkeys(m for c in claims if c.task == task for m in (c.method, c.against) if m not in ANCHORS)
+        methods[task] = [m for m in asked if not _refused(m, model, concepts[task], left)]
+        if claims[0].method in left:
+            raise BenchError(left[claims[0].method])
+    return Study(file, claims, read_file(paper, Paper) if paper.is_file() else None, model, concepts, methods, left)
+
+
+def _published(board: str) -> set[str]:
+    """Returns the concepts of a board's rows: looked at first, they can be held against it."""
+    files = (paths.shipped("leaderboards") / board / "rows").glob("*.json")
+    return {Row.model_validate_json(f.read_bytes()).concept for f in files}
+
+
+def _refused(method: str, model: str, concepts: Sequence[str], left: dict[str, str]) -> bool:
+    """Returns whether a method cannot be run on a model, and keeps why."""
+    if method not in paths.choices("method"):
+        left[method] = "not among the methods of this benchmark"
+    elif not concepts:
+        left[method] = "the dataset has no concept of the kind"
+    else:
+        config, name = compose([f"+method={method}", f"model={model}", f"concept={concepts[0]}"])
+        try:
+            check(make(config, name))
+        except NotServed as error:
+            left[method] = str(error)
+    return method in left
+
+
+def commands(study: Study, root: str, seeds: Sequence[int]) -> list[list[str]]:
+    """Returns the overrides of every run."""
+    return [
+        [f"+method={m}", f"concept={c}", f"model={study.model}", f"seed={s}", f"root={root}"]
+        for task, methods in study.methods.items()
+        for c in study.concepts[task]
+        for s in seeds
+        for m in methods
+    ]
+
+
+def rows_of(planned: Sequence[Plan]) -> list[Row]:
+    """Returns the rows that these runs left."""
+    files = [p.folder / "row.json" for p in planned]
+    return [Row.model_validate_json(f.read_text(encoding="utf-8")) for f in files if f.is_file()]

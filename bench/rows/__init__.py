@@ -1,0 +1,1 @@
+"""Row files: read from anybody, checked, and where each stands. No torch."""

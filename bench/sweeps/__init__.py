@@ -1,0 +1,1 @@
+"""Many runs of one command: planned, launched, tuned, summed up."""

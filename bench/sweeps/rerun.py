@@ -1,0 +1,103 @@
+"""Runs a row again from its own provenance, and says whether it comes out the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.found import CARRIER
+from bench.plan import Plan
+from bench.row import Row
+from bench.sweeps.pairs import differences, pairs, show, verdict
+
+COMMAND = ["python", "-m", "bench"]
+OURS = ("methods", "metrics", "bench")
+DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
+
+
+def read(path: Path) -> Row:
+    """Reads a row.
+
+    Raises:
+        BenchError: it cannot be read or is no row of this version.
+    """
+    try:
+        return Row.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchError(f"{path}: {error.strerror}; the path of a row.json would be right") from None
+    except ValueError as error:
+        raise BenchError(f"{path}: not a row of this version: {str(error).splitlines()[0]}") from None
+
+
+def overrides(row: Row, trust: bool) -> list[str]:
+    """Returns the overrides of a row's command, without its root.
+
+    Raises:
+        BenchError: the row has no such command, or it names code that is not ours and is not trusted.
+    """
+    said = str(row.provenance.get("command", ""))
+    try:
+        words = shlex.split(said)
+    except ValueError:
+        words = []
+    if words[:3] == COMMAND and words[3:4] == ["score"]:
+        raise BenchError("the row is of `score`, which trains nothing; that command again, on the same files, is right")
+    if not trust and any(w.startswith(CARRIER) for w in words):
+        raise BenchError(f"provenance.command: {said!r} names a folder of methods; --trust would run what is in it")
+    ours = [w for w in words[3:] if not (trust and w.startswith(CARRIER))]  # a folder of methods, if that is trusted
+    if words[:3] != COMMAND or not all("=" in w and not w.startswith(("-", "hydra")) for w in ours):
+        raise BenchError(f"provenance.command: {said!r}; python -m bench KEY=VALUE ... would be right")
+    given = [w for w in words[3:] if w.lstrip("+").split("=")[0] != "root"]
+    for word in given:
+        for part in re.split(r"[\[\],{}:\s'\"]+", word.partition("=")[2]):
+            if DOTTED.match(part) and part.split(".")[0] not in OURS and not trust:
+                raise BenchError(f"provenance.command: {word} names code of elsewhere; --trust would run it")
+    return given
+
+
+def plan(row: Row, given: list[str], root: str) -> Plan:
+    """Plans a row's run with its own hyperparameters, also where the values set for its model have changed since.
+
+    Raises:
+        BenchError: the command makes another row than this.
+    """
+    from bench.compose import compose
+    from bench.plan import make
+
+    given = [*given, f"root={root}"]
+    planned = make(*compose(given))
+    mine = {"method": planned.method, "concept": planned.concept.name, "seed": planned.config["seed"]}
+    mine |= {group: planned.config[group]["name"] for group in ("model", "dataset", "protocol")}
+    for field, value in mine.items():
+        if value != getattr(row, field):
+            raise BenchError(f"provenance.command makes {field} {value}, and the row has {getattr(row, field)}")
+    if planned.hyperparameters == row.hyperparameters:
+        return planned
+    changed = {k: v for k, v in row.hyperparameters.items() if planned.hyperparameters.get(k) != v}
+    return make(*compose([*given, *(f"method.{k}={json.dumps(v)}" for k, v in changed.items())]))
+
+
+def rerun(path: Path, root: str | None, trust: bool) -> int:
+    """Runs a row again into a root of its own and writes both, side by side, to stdout. Returns the exit code.
+
+    Raises:
+        BenchError: the row cannot be read or run.
+    """
+    from bench.run import preflight, run
+
+    old = read(path)
+    planned = plan(old, overrides(old, trust), root or f"reruns/{old.digest()}")
+    preflight(planned)
+    new, _ = run(planned)
+    found = pairs(old, new)
+    show(found)
+    missed = [p.name for p in found if not p.within]
+    good = not missed and old.status == new.status
+    lines = [f"{planned.folder / 'row.json'}: {verdict(old, new, found, missed)}"]
+    lines += [f"  differs: {d}" for d in differences(old, new)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if good else 1
