@@ -67,7 +67,7 @@ def source_hash(target: str, field: str) -> str:
 
 
 # What pictures, trainings and attacks depend on, beside the backbone's own files.
-_BENCH = ("workbench.py", "loop.py", "adapter.py", "pictures.py")
+_BENCH = ("workbench.py", "draws.py", "loop.py", "adapter.py", "pictures.py")
 CODE = {
     "draws": ("generate.py",),
     "trains": _BENCH,

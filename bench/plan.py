@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ class Plan:
             / self.method
             / f"{self.concept.name}-{c['model']['name']}-seed{c['seed']}-{self.keys['score'][:6]}"
         )
+
+    @property
+    def there(self) -> bool:
+        """Whether the run is not made again; a failed one is."""
+        try:
+            return bool(json.loads((self.folder / "row.json").read_text(encoding="utf-8"))["status"] != "failed")
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
 
 def dataset_folder(path: str, name: str = "") -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from bench.workbench import Batch, Group
 
@@ -59,7 +59,7 @@ class PureCC:
     extractor_batch_size: PositiveInt = 2
     batch_size: PositiveInt = 2
     eta: NonNegativeFloat = 1.0
-    scale: float | Literal["adaptive"] = "adaptive"
+    scale: FiniteFloat | Literal["adaptive"] = "adaptive"
     extractor: Literal["stage_1", "base"] = "stage_1"
     v_orig: Literal["student", "detached", "frozen"] = "student"
     embedding: Literal["layerwise", "single"] = "layerwise"

@@ -214,7 +214,7 @@ def test_a_folder_without_pictures_is_no_concept(mine: Path) -> None:
 
 
 def test_a_concept_of_all_is_every_folder(mine: Path) -> None:
-    from bench.sweeps.sweep import requests
+    from bench.sweeps.requests import requests
 
     Image.new("RGB", (16, 16)).save((mine / "red_mug").with_name("cup.png"))  # beside the folders: nothing
     (mine / "cup").mkdir()

@@ -18,7 +18,7 @@ from bench.__main__ import main
 from bench.compose import expand, launch_options, tracker_options
 from bench.row import Row
 from bench.sweeps.launch import LAUNCHERS
-from bench.sweeps.sweep import plans
+from bench.sweeps.requests import plans
 from bench.trackers.known import TRACKERS
 from bench.verbs.table import VERBS
 

@@ -18,7 +18,7 @@ from bench.compose import compose, expand, launch_options
 from bench.errors import BenchError
 from bench.plan import make
 from bench.row import Row
-from bench.sweeps import sweep
+from bench.sweeps import requests, sweep
 from bench.sweeps.job import Job, Outcome
 from bench.sweeps.show import results
 
@@ -34,7 +34,7 @@ def _kinds(dataset: Path) -> dict[str, str]:
 
 
 def _planned(root: Path, *args: str) -> list[tuple[str, str, int]]:
-    plans = sweep.plans(expand(["-m", *args, f"root={root}"]))
+    plans = requests.plans(expand(["-m", *args, f"root={root}"]))
     return [(p.method, p.concept.name, p.config["seed"]) for p in plans]
 
 
@@ -107,18 +107,18 @@ def test_the_launcher_is_in_no_rows_command() -> None:
 
 
 def test_a_run_of_all_has_the_configuration_of_the_concept_alone(tmp_path: Path) -> None:
-    first = sweep.requests(["+method=spm", "seed=1", "concept=erase:all"])[0]
+    first = requests.requests(["+method=spm", "seed=1", "concept=erase:all"])[0]
     alone, method = compose(["+method=spm", "seed=1", f"concept={first.config['concept']}"])
     assert (first.config, first.method) == (alone, method)
 
 
 def test_the_runs_of_one_model_follow_each_other_and_what_is_there_comes_first(tmp_path: Path) -> None:
     args = ["+method=none", "concept=poodle,racing_car", "model=sticker-flow,sticker-unet", f"root={tmp_path}"]
-    plans = sweep.plans(expand(["-m", *args]))
+    plans = requests.plans(expand(["-m", *args]))
     assert [p.config["model"]["name"] for p in plans] == ["sticker-flow"] * 2 + ["sticker-unet"] * 2
     plans[2].folder.mkdir(parents=True)
     (plans[2].folder / "row.json").write_text('{"status": "ok"}')
-    assert sweep.plans(expand(["-m", *args]))[0].folder == plans[2].folder
+    assert requests.plans(expand(["-m", *args]))[0].folder == plans[2].folder
 
 
 def _row(root: Path, method: str, concept: str) -> Row:

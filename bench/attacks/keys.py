@@ -18,6 +18,11 @@ def rounded(model: dict[str, Any]) -> dict[str, str]:
     return {} if model["dtype"] == "float32" else {"dtype": model["dtype"]}
 
 
+def part_key(key: str, of: str) -> str:
+    """Returns the key of one thing an attack leaves: what it found, or a side's pictures."""
+    return key_of({"attack": key, "of": of})
+
+
 def attack_keys(
     config: dict[str, Any], concept: Concept, novel: Concept | None, templates: dict[str, Any], weights: str, train: str
 ) -> dict[str, str]:

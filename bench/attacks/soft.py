@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.adapter import Adapter
-from bench.backbone.gate import strength
+from bench.backbone.gate import set_gates
 from bench.workbench import Batch, Group
 
 if TYPE_CHECKING:
@@ -97,11 +97,7 @@ def _kept(words: Sequence[ConceptToken]) -> Adapter:
 def _gates(workbench: Workbench, using: Sequence[str], prompts: Sequence[str], mode: str | float) -> Iterator[None]:
     backbone = workbench.backbone
     with torch.no_grad(), backbone.using(using):
-        for name, gate in backbone.gating.gates.items():
-            fixed = {"open": 1.0, "closed": 0.0}.get(str(mode), mode)
-            auto = fixed == "auto"
-            value = strength(backbone, gate, prompts) if auto else torch.full((len(prompts),), float(fixed))
-            backbone.gating.values[name] = value
+        set_gates(backbone, prompts, mode)
     try:
         yield
     finally:

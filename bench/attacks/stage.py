@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.adapter import Adapter
+from bench.attacks.keys import part_key
 from bench.attacks.soft import Attacker, named
 from bench.attacks.words import find, plain_words
 from bench.checkpoint import Checkpoint
@@ -19,7 +20,6 @@ from bench.concept import Concept, fill
 from bench.grid import Cell, Prompt, PromptGrid, surrogates
 from bench.memory import named_shortage
 from bench.sides import Probe, Side, applied, shoot
-from bench.store import key_of
 from bench.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Attacks:
         return self.store.path("attack", key)
 
     def _key(self, name: str, of: str) -> str:
-        return key_of({"attack": self.plan.keys[name], "of": of})
+        return part_key(self.plan.keys[name], of)
 
     def _side(
         self, source: str, name: str, grid: PromptGrid, adapters: Sequence[Adapter] = (), *, complete: bool = True

@@ -163,10 +163,10 @@ class Adapted(ABC):
             self._activate(before)
 
     def _activate(self, names: tuple[str, ...]) -> None:
-        unknown = set(names) - set(self.loras) - set(self.tokens) - set(self.deltas.sets)
-        if unknown:
-            made = ", ".join(sorted({*self.loras, *self.tokens, *self.deltas.sets})) or "nothing"
-            raise BenchError(f"using={list(names)}: nothing named {sorted(unknown)} was made; there is {made}")
+        made = {*self.loras, *self.tokens, *self.deltas.sets}
+        if unknown := sorted(set(names) - made):
+            there = ", ".join(sorted(made)) or "nothing"
+            raise BenchError(f"using={list(names)}: nothing named {unknown} was made; there is {there}")
         if names == self.active:
             return
         self.deltas.switch(names)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from bench.backbone.adapted import Adapted
 from bench.backbone.batches import in_batches
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.files import squares
 from bench.backbone.place import COMPILER, Placement, compiled, put, text_towers, visiting
-from bench.backbone.prompts import PromptEmbeds, Prompts
+from bench.backbone.prompts import Prompts
 from bench.backbone.recompute import recomputed
 from bench.backbone.token import ConceptToken
 from bench.errors import BenchError

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.files import fused
 from bench.backbone.flow import Flow, stored, with_t5
-from bench.backbone.prompts import PromptEmbeds
 
 PATCH = 2  # latents a side that go into one of the network's tokens
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from bench.backbone.chat import ChatPrompts
+from bench.backbone.chat import LAYERS, ChatPrompts
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.files import fused
 from bench.backbone.flow import Flow, stored
-from bench.backbone.prompts import PromptEmbeds, Prompts
+from bench.backbone.prompts import Prompts
 from bench.errors import BenchError
 
 PATCH = 2  # latents of the autoencoder a side that are one of the network's
@@ -40,6 +41,9 @@ class Flux2Klein(Flow):
     }
 
     def __init__(self, pipe: Any, max_sequence_length: int, resolution: int = 0) -> None:
+        layers = pipe.text_encoder.config.num_hidden_layers
+        if layers < max(LAYERS):
+            raise BenchError(f"model.path: its text_encoder has {layers} layers; {max(LAYERS)} or more would be right")
         pipe.tokenizer.model_max_length = max_sequence_length
         super().__init__(pipe, resolution)
 

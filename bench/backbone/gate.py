@@ -45,6 +45,16 @@ def _share(backbone: Backbone, phrase: str, prompt: str) -> float:
     return len(wanted & there) / max(1, len(wanted))
 
 
+def set_gates(backbone: Backbone, prompts: Sequence[str], mode: str | float) -> None:
+    """Sets every gate for these prompts: `auto` by likeness, `open` 1, `closed` 0, or a value."""
+    for name, gate in backbone.gating.gates.items():
+        if mode == "auto":
+            backbone.gating.values[name] = strength(backbone, gate, prompts)
+        else:
+            value = {"open": 1.0, "closed": 0.0}.get(str(mode))
+            backbone.gating.values[name] = torch.full((len(prompts),), float(mode) if value is None else value)
+
+
 class Gating:
     """Scales gated LoRAs sample by sample: a hook on each down projection, idle while nothing is set."""
 

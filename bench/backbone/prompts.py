@@ -5,49 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.token import ConceptToken, RowSwitch
 from bench.errors import BenchError
 
 MOST = 2**30  # bytes of encoded prompts that are kept
 Key = tuple[tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]
-
-
-@dataclass
-class PromptEmbeds:
-    """Encoded prompts.
-
-    Attributes:
-        embeds: (n, tokens, width).
-        pooled: (n, width); of width 0 where the model takes none.
-        slots: (n, tokens); k where the k-th layer-wise word in use goes, counted from 1, and 0 elsewhere.
-    """
-
-    embeds: Tensor
-    pooled: Tensor
-    slots: Tensor
-
-    @staticmethod
-    def cat(parts: Sequence[PromptEmbeds]) -> PromptEmbeds:
-        """Returns the batches one after the other."""
-        return PromptEmbeds(*(torch.cat([getattr(p, f) for p in parts]) for f in ("embeds", "pooled", "slots")))
-
-    def with_embeds(self, embeds: Tensor) -> PromptEmbeds:
-        """Returns other states (m, tokens, width) beside this one prompt's pooled vector."""
-        return PromptEmbeds(embeds, self.pooled.expand(len(embeds), -1), self.slots.expand(len(embeds), -1))
-
-    def to(self, dtype: torch.dtype) -> PromptEmbeds:
-        """Returns the same in another precision."""
-        return PromptEmbeds(self.embeds.to(dtype), self.pooled.to(dtype), self.slots)
-
-    def __getitem__(self, index: Sequence[int]) -> PromptEmbeds:
-        where = list(index)
-        return PromptEmbeds(self.embeds[where], self.pooled[where], self.slots[where])
 
 
 class Prompts:

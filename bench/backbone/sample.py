@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from bench.backbone.gate import strength
+from bench.backbone.gate import set_gates
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from bench.backbone.base import Backbone
-    from bench.backbone.prompts import PromptEmbeds
+    from bench.backbone.embeds import PromptEmbeds
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,7 @@ class Guided:
 
 @contextmanager
 def _gated(backbone: Backbone, prompts: Sequence[str], mode: str | float) -> Iterator[None]:
-    """Sets every gate for these prompts: `auto` by likeness, `open` 1, `closed` 0, or a value."""
-    for name, gate in backbone.gating.gates.items():
-        if mode == "auto":
-            backbone.gating.values[name] = strength(backbone, gate, prompts)
-        else:
-            value = {"open": 1.0, "closed": 0.0}.get(str(mode))
-            backbone.gating.values[name] = torch.full((len(prompts),), float(mode) if value is None else value)
+    set_gates(backbone, prompts, mode)
     try:
         yield
     finally:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbone.base import Backbone
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.files import fused
-from bench.backbone.prompts import PromptEmbeds
 
 STEPS = 1000  # of the discrete noise schedule
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.files import fused
 from bench.backbone.flow import Flow, stored, with_t5
-from bench.backbone.prompts import PromptEmbeds
 
 
 class SD3(Flow):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.backbone.embeds import PromptEmbeds
 from bench.backbone.files import fused
-from bench.backbone.prompts import PromptEmbeds
 from bench.backbone.sd import SD, Velocity
 
 

@@ -24,7 +24,7 @@ def write(planned: Sequence[Plan], begins: bool = False) -> None:
     from rich.table import Table
 
     past = Past(Path(planned[0].config["root"]))
-    there = sum((p.folder / "row.json").is_file() for p in planned)
+    there = sum(p.there for p in planned)
     every = unique(planned)
     left = {s: p for s, p in every.items() if not past.there(s.stage, s.key)}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")

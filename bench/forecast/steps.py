@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.attacks.keys import part_key
 from bench.costs import BACKWARD
 from bench.forecast.past import BASE, OWN, SCORE, Past
 from bench.grid import surrogates
-from bench.store import key_of
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -78,11 +78,11 @@ def _attacks(plan: Plan) -> list[Step]:
         budget = budgets[name]
         passes = budget["steps"] * budget["batch_size"] * BACKWARD if name != "words" else 0
         for of, what in SEARCHES[name]:
-            key = key_of({"attack": plan.keys[of], "of": what})
+            key = part_key(plan.keys[of], what)
             whose = "" if of.endswith("-base") else plan.method
             out.append(Step(ATTACK, key, whose, model, passes=passes, attack=what))
         for of, what in SIDES[name]:
-            key, count = key_of({"attack": plan.keys[of], "of": what}), len(plan.attacked) * budget["seeds"]
+            key, count = part_key(plan.keys[of], what), len(plan.attacked) * budget["seeds"]
             stage, whose = (BASE, "") if of.endswith("-base") else (OWN, plan.method)
             out.append(Step(stage, key, whose, model, count, attack=what.split()[0]))
     return out

@@ -13,8 +13,8 @@ from bench.papers.claims import Claim, Claims
 from bench.papers.files import Paper, read_file
 from bench.plan import Plan, make
 from bench.row import Row
+from bench.sweeps.requests import held_out
 from bench.sweeps.served import check
-from bench.sweeps.sweep import held_out
 
 CONCEPTS, QUICK = 4, 1  # of each kind: the fewest a verdict can rest on, and enough to see that it runs
 

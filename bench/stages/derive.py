@@ -94,7 +94,7 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
         if reason:
             return reason
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = float(m.function(lambda *at: np.array([means.point(*at)]), channel)[0])
+            value = float(m.function(_points(means), channel)[0])
             draws = m.function(drawn, channel)
             small = _small(m, means, drawn, channel)
     except Absent:
@@ -107,10 +107,15 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
     return Derivation(value, min(float(low), value), max(float(high), value), pictures, tuple(read))
 
 
+def _points(means: Means) -> Mean:
+    """Returns what gives means themselves, where others give their draws."""
+    return lambda *at: np.array([means.point(*at)])
+
+
 def _small(m: Derived, means: Means, drawn: Mean, channel: str) -> bool:
     """Returns whether what a score is a share of shrinks to a part of itself in more draws than may be lost."""
     if m.whole is None:
         return False
-    points = m.whole(lambda *at: np.array([means.point(*at)]), channel)
+    points = m.whole(_points(means), channel)
     wholes = zip(points, m.whole(drawn, channel), strict=True)
     return any(bool((draws < LEAST * point).mean() > LOST) for point, draws in wholes)

@@ -12,7 +12,7 @@ from bench.names import source_file
 from bench.pipelines import other_family
 from bench.plan import Plan, make
 from bench.progress import track
-from bench.sweeps.sweep import requests
+from bench.sweeps.requests import requests
 
 
 @dataclass(frozen=True)

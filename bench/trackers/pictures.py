@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.attacks.keys import part_key
 from bench.forecast.steps import SIDES
-from bench.store import Store, key_of
+from bench.store import Store
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -60,7 +61,7 @@ def _folders(store: Store, keys: Mapping[str, str]) -> Iterator[tuple[Path, Path
     """Yields the untouched model's pictures and the method's: of the grid, then of every attack there was."""
     yield store.path("base", keys.get("base", "none")), store.path("generate", keys.get("generate", "none"))
     for sides in (SIDES[name] for name in SIDES if name in keys):
-        made = {what: key_of({"attack": keys[of], "of": what}) for of, what in sides if of in keys}
+        made = {what: part_key(keys[of], what) for of, what in sides if of in keys}
         for channel in dict.fromkeys(what.split()[0] for _, what in sides):
             before, after = (made.get(f"{channel} {model}", "none") for model in ("none", "model"))
             yield store.path("base", before), store.path("generate", after)

@@ -118,7 +118,8 @@ def _ran(lists: list[list[str]]) -> tuple[list[Plan], int]:
     """Says what runs would take, and runs what is missing of them."""
     from bench.forecast.show import write
     from bench.sweeps.launch import launcher
-    from bench.sweeps.sweep import plans, sweep
+    from bench.sweeps.requests import plans
+    from bench.sweeps.sweep import sweep
     from bench.trackers.known import tracker
 
     planned = plans(lists)

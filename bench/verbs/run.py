@@ -17,7 +17,8 @@ def run_command(args: list[str]) -> int:
     from bench.run import run
     from bench.show import show
     from bench.sweeps.launch import launcher
-    from bench.sweeps.sweep import plans, sweep
+    from bench.sweeps.requests import plans
+    from bench.sweeps.sweep import sweep
     from bench.trackers.follow import following
     from bench.trackers.known import tracker
 
