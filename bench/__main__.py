@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    from bench.verbs import table as verbs
+    from bench.verbs import known as verbs
 
     verb = verbs.VERBS.get(args[0])
     if verb is not None:

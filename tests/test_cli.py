@@ -55,7 +55,7 @@ def test_help_imports_nothing_heavy(root: Path, tmp_path: Path, args: list[str])
 
 def test_every_verb_is_in_the_help(root: Path) -> None:
     from bench.__main__ import usage
-    from bench.verbs.table import VERBS
+    from bench.verbs.known import VERBS
 
     assert [v for v in VERBS if f"python -m bench {v}" not in usage()] == []
 

@@ -20,7 +20,7 @@ from bench.row import Row
 from bench.sweeps.launch import LAUNCHERS
 from bench.sweeps.requests import plans
 from bench.trackers.known import TRACKERS
-from bench.verbs.table import VERBS
+from bench.verbs.known import VERBS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,14 +1,11 @@
-"""The verbs of the command line; each imports what it needs when it is called."""
+"""The verbs of who runs sweeps and keeps boards; each imports what it needs when it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.verbs import builders, reviewers
 from bench.verbs.arguments import Arguments
-from bench.verbs.authors import check, new_method, submit
 
 
 def tune(args: list[str]) -> int:
@@ -159,26 +156,3 @@ def track(args: list[str]) -> int:
     from bench.trackers.track import track as log_again
 
     return log_again(options.words, options.sync)
-
-
-VERBS: dict[str, Callable[[list[str]], int]] = {
-    "pretrain": builders.pretrain,
-    "oracle": builders.oracle,
-    "judges": builders.judges,
-    "validate-metrics": builders.validate_metrics,
-    "tune": tune,
-    "score": score,
-    "rerun": rerun,
-    "leaderboard": leaderboard,
-    "validate": validate,
-    "power": power,
-    "track": track,
-    "data": data,
-    "report": reviewers.report,
-    "compare": reviewers.compare,
-    "plan": reviewers.plan,
-    "reproduce": reviewers.reproduce,
-    "new-method": new_method,
-    "check": check,
-    "submit": submit,
-}
