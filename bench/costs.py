@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.row import Row
 
 if TYPE_CHECKING:
-    from bench.boards.resample import Array
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 PASSES = "passes"
 BACKWARD = 3  # a pass with gradient is worth as many without

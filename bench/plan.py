@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import hub, paths
-from bench.attacks.keys import TEMPLATES, attack_keys
+from bench.attack_keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders
 from bench.concept import Concept
 from bench.data.concept_file import load as load_concept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench import hub
-from bench.attacks.keys import rounded
+from bench.attack_keys import rounded
 from bench.backbone.files import check_files, fingerprint, resolve
 from bench.concept import Concept
 from bench.grid import PromptGrid, surrogates

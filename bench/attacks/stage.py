@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.adapter import Adapter
-from bench.attacks.keys import part_key
+from bench.attack_keys import part_key
 from bench.attacks.soft import Attacker, named
 from bench.attacks.words import find, plain_words
 from bench.checkpoint import Checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.attacks.keys import part_key
+from bench.attack_keys import part_key
 from bench.costs import BACKWARD
 from bench.forecast.past import BASE, OWN, SCORE, Past
 from bench.grid import surrogates

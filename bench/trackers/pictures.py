@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.attacks.keys import part_key
+from bench.attack_keys import part_key
 from bench.forecast.steps import SIDES
 from bench.store import Store
 

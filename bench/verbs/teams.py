@@ -141,7 +141,7 @@ def validate(args: list[str]) -> int:
 
 def data(args: list[str]) -> int:
     """Writes the embedded dataset's concepts again; fetches and checks datasets of others."""
-    from bench.data.verb import verb
+    from bench.verbs.data import verb
 
     return verb(args, data.__doc__)
 
