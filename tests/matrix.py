@@ -80,7 +80,8 @@ def request(name: str, network: str, task: str, folder: Path, runs: Path) -> lis
         "model.name=tiny", "model.steps=2", "tuned=none", "customizer=none",
         "protocol.seeds={concept: 1, part: 1, class: 1, unrelated: 1}",
         "protocol.metrics=[metrics.preservation.drift,metrics.preservation.restoration]",
-        "protocol.attacks.prefix.steps=2", "protocol.attacks.inversion.steps=2",
+        "protocol.attacks.prefix.steps=2", "protocol.attacks.inversion.steps=2", "protocol.attacks.words.length=1",
+        *(f"protocol.attacks.{attack}.seeds=1" for attack in ("words", "prefix", "inversion")),
         f"root={runs}", *given,
     ]  # fmt: skip
 
