@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +31,7 @@ class Past:
 
     def __init__(self, root: Path) -> None:
         self.store = Store(root)
+        self._of: dict[str, tuple[list[Row], list[Row]]] = {}
 
     def there(self, stage: str, key: str) -> bool:
         """Returns whether a stage is done; its files are not read."""
@@ -37,9 +39,20 @@ class Past:
 
     @cached_property
     def rows(self) -> tuple[list[Row], list[Row]]:
-        """The finished rows of the runs, and of the boards that are shipped."""
+        """The finished rows of the runs, and of the boards that are shipped: many files."""
+        return self._read("*", "*")
+
+    def rows_of(self, method: str) -> tuple[list[Row], list[Row]]:
+        """Returns a method's finished rows, of the runs and of the boards; no other files are read."""
+        if method not in self._of:
+            name = escape(method)
+            ours, shipped = ([r for r in rows if r.method == method] for rows in self._read(name, f"{name}-*"))
+            self._of[method] = ours, shipped
+        return self._of[method]
+
+    def _read(self, folder: str, file: str) -> tuple[list[Row], list[Row]]:
         boards = paths.shipped("leaderboards")
-        return _rows(self.store.root.glob("*/*/row.json")), _rows(boards.glob("*/rows/*.json"))
+        return _rows(self.store.root.glob(f"{folder}/*/row.json")), _rows(boards.glob(f"*/rows/{file}.json"))
 
     @cached_property
     def log(self) -> dict[tuple[str, str], float]:
@@ -63,8 +76,8 @@ class Past:
             fields: its values; any if left out.
         """
         wheres = (str(self.store.root), SHIPPED)
-        own = [([r for r in rows if r.method == method and "seconds" in r.cost], w)
-               for rows, w in zip(self.rows, wheres, strict=True)]  # fmt: skip
+        own = [([r for r in rows if "seconds" in r.cost], w)
+               for rows, w in zip(self.rows_of(method), wheres, strict=True)]  # fmt: skip
         wanted: dict[str, Callable[[Row], bool]] = {
             "": lambda r: r.model == model and fields in (None, r.hyperparameters),
             ", with other values": lambda r: r.model == model,
@@ -89,7 +102,7 @@ class Past:
 
     def idle(self, method: str) -> bool:
         """Returns whether a method leaves nothing behind, as its rows say: its pictures are the untouched model's."""
-        own = [r for rows in self.rows for r in rows if r.method == method]
+        own = [r for rows in self.rows_of(method) for r in rows]
         return bool(own) and not any(r.cost.get("adapter_bytes", 1) for r in own)
 
     def picture(self, model: str, steps: int) -> tuple[float | None, str]:
