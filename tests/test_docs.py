@@ -171,3 +171,11 @@ def test_the_method_and_the_metric_of_the_pages_run(
     for module in ("word_and_lora", "worst_reference"):
         del sys.modules[module]
     capsys.readouterr()
+
+
+def test_every_room_and_file_of_the_architecture_is_there() -> None:
+    said = re.findall(r"`([\w/]+(?:\.py|/))`", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    missing = [name for name in said if not any((home / name).exists() for home in (ROOT, ROOT / "bench"))]
+    assert (len(said) > 30, missing) == (True, [])
+    rooms = {p.parent.name for p in (ROOT / "bench").glob("*/__init__.py")}
+    assert rooms <= {name.strip("/") for name in said}
