@@ -37,7 +37,7 @@ def cut(image: Image.Image, resample: Any) -> Image.Image:
 def test_clip_takes_the_middle_after_one_bicubic_resize(picture: Image.Image) -> None:
     judge = OpenClip("clip", "embedded:clip-judge")
     said = json.loads((judge.folder / "open_clip_config.json").read_text())["preprocess_cfg"]
-    seen = judge._load()[1](picture).numpy()
+    seen = judge._parts[1](picture).numpy()
     by_hand = normalized(cut(picture, Image.Resampling.BICUBIC), said["mean"], said["std"])
     assert seen == pytest.approx(by_hand, abs=1e-5)
 

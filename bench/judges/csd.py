@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.backbone.files import check_files, fingerprint, resolve
 from bench.errors import BenchError
+from bench.judges.folder import OfFolder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,34 +22,28 @@ HEAD = 64  # width of an attention head in every CLIP ViT
 WEIGHTS = "model.safetensors"
 
 
-class Csd:
+class Csd(OfFolder):
     """CLIP's vision tower fine-tuned for style, with the projection of its style head.
 
     The folder holds the authors' checkpoint as safetensors: `backbone.*` in OpenAI's names, `last_layer_style`. Every
     size is read from the weights. Pictures are resized and cut as CLIP's, which is how the released code reads them.
     """
 
-    device = "cpu"
-
     def __init__(self, name: str, path: str) -> None:
-        self.name, self.folder = name, resolve(path)
-        check_files(self.folder)
+        super().__init__(name, path)
         if not (self.folder / WEIGHTS).is_file():
             raise BenchError(f"{self.folder / WEIGHTS}: no such file; CSD's weights go there")
-        self.fingerprint = fingerprint(self.folder)
-        self._parts: tuple[Any, Any] | None = None
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._parts is None:
-            tower, style = _read(self.folder / WEIGHTS)
-            self._parts = tower.to(self.device), style.to(self.device)
-        return self._parts
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        tower, style = _read(self.folder / WEIGHTS)
+        return tower.to(self.device), style.to(self.device)
 
     def images(self, images: Sequence[Image.Image]) -> Array:
         """Returns unit-length style features (n, d)."""
         import torch
 
-        tower, style = self._load()
+        tower, style = self._parts
         with torch.no_grad():
             z = tower(torch.from_numpy(_pixels(images, tower.image_size[0])).to(self.device)) @ style
             return torch.nn.functional.normalize(z, dim=-1).cpu().numpy()

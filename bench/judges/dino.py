@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bench.backbone.files import check_files, fingerprint, resolve
+from bench.judges.folder import OfFolder
 from bench.pictures import as_trained
 from bench.progress import quiet_libraries
 
@@ -16,31 +17,25 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Dino:
+class Dino(OfFolder):
     """A DINO ViT through transformers; the feature is the class token."""
 
-    device = "cpu"
+    @cached_property
+    def _model(self) -> Any:
+        from transformers import AutoConfig, AutoModel
 
-    def __init__(self, name: str, path: str) -> None:
-        self.name, self.folder = name, resolve(path)
-        check_files(self.folder)
-        self.fingerprint = fingerprint(self.folder)
-        self._model: Any = None
+        quiet_libraries()
+        config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        plain = {"add_pooling_layer": False} if config.model_type == "vit" else {}  # DINOv2 has none
+        model = AutoModel.from_pretrained(
+            self.folder, config=config, local_files_only=True, use_safetensors=True, **plain
+        )
+        return model.float().eval().to(self.device)
 
     def images(self, images: Sequence[Image.Image]) -> Array:
         """Returns unit-length class-token features (n, d)."""
         import torch
 
-        if self._model is None:
-            from transformers import AutoConfig, AutoModel
-
-            quiet_libraries()
-            config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
-            plain = {"add_pooling_layer": False} if config.model_type == "vit" else {}  # DINOv2 has none
-            self._model = AutoModel.from_pretrained(
-                self.folder, config=config, local_files_only=True, use_safetensors=True, **plain
-            )
-            self._model.float().eval().to(self.device)
         with torch.no_grad():
             x = torch.from_numpy(as_trained(images, self.folder)).to(self.device)
             z = self._model(pixel_values=x).last_hidden_state[:, 0]

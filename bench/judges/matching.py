@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.backbone.files import check_files, fingerprint, resolve
+from bench.judges.folder import OfFolder
 from bench.pictures import as_trained
 from bench.progress import quiet_libraries
 
@@ -31,7 +32,7 @@ def clean(text: str) -> str:
     return " ".join(re.sub(r"\s{2,}", " ", text).strip().split(" ")[:50])
 
 
-class _Matcher:
+class _Matcher(OfFolder):
     """What both judges share: the folder, the pixels and the words.
 
     Attributes:
@@ -39,25 +40,17 @@ class _Matcher:
     """
 
     columns: tuple[str, ...]
-    device = "cpu"
-
-    def __init__(self, name: str, path: str) -> None:
-        self.name, self.folder = name, resolve(path)
-        check_files(self.folder)
-        self.fingerprint = fingerprint(self.folder)
-        self._parts: tuple[Any, Any] | None = None
 
     def _build(self, folder: Path) -> Any:
         raise NotImplementedError
 
-    def _load(self) -> tuple[Any, Any]:
-        if self._parts is None:
-            from transformers import AutoTokenizer
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        from transformers import AutoTokenizer
 
-            quiet_libraries()
-            model = self._build(self.folder).float().eval().to(self.device)
-            self._parts = model, AutoTokenizer.from_pretrained(self.folder)
-        return self._parts
+        quiet_libraries()
+        model = self._build(self.folder).float().eval().to(self.device)
+        return model, AutoTokenizer.from_pretrained(self.folder)
 
     def _pixels(self, images: Sequence[Image.Image]) -> torch.Tensor:
         import torch
@@ -65,7 +58,7 @@ class _Matcher:
         return torch.from_numpy(as_trained(images, self.folder)).to(self.device)
 
     def _words(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        _, tokenizer = self._load()
+        _, tokenizer = self._parts
         longest = min(tokenizer.model_max_length, MAX_TOKENS)
         words = tokenizer(
             [clean(t) for t in texts], padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
@@ -91,7 +84,7 @@ class Blip2(_Matcher):
         """
         import torch
 
-        model, _ = self._load()
+        model, _ = self._parts
         ids, mask = self._words(texts)
         with torch.no_grad():
             seen = model.vision_model(pixel_values=self._pixels(images)).last_hidden_state
@@ -126,7 +119,7 @@ class Blip1(_Matcher):
         """Returns (n, 1): the cosine of n pictures with their n texts, no temperature."""
         import torch
 
-        model, _ = self._load()
+        model, _ = self._parts
         ids, mask = self._words(texts)
         with torch.no_grad():
             picture = model.vision_model(pixel_values=self._pixels(images)).last_hidden_state[:, 0]

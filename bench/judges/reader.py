@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.backbone.files import check_files, fingerprint, resolve
+from bench.judges.folder import OfFolder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,17 +17,16 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-class Reader:
+class Reader(OfFolder):
     """The oracle, asked which of its subjects a picture shows."""
 
     columns = ("probability", "first")
-    device = "cpu"
 
-    def __init__(self, name: str, path: str) -> None:
-        self.name, self.folder = name, resolve(path)
-        check_files(self.folder)
-        self.fingerprint = fingerprint(self.folder)
-        self._model: Any = None
+    @cached_property
+    def _model(self) -> Any:
+        from bench.stickers.pretrain import oracle
+
+        return oracle.load(self.folder).to(self.device)
 
     def knows(self, prompt: str) -> bool:
         """Returns whether a prompt asks for something the reader has a word for."""
@@ -55,11 +55,9 @@ class Reader:
         import torch
 
         from bench.backbone.files import squares
-        from bench.stickers.pretrain import oracle
         from bench.stickers.pretrain.data import to_tensor
         from bench.stickers.render import SIZE
 
-        self._model = self._model or oracle.load(self.folder).to(self.device)
         with torch.no_grad():
             likely = self._model(to_tensor(squares(images, SIZE)).to(self.device))["subject"].softmax(-1).cpu()
         rows = [
