@@ -25,6 +25,7 @@ NEIGHBOURS = {
     "cow": ["pig", "horse", "dog"], "monkey": ["bear", "koala", "dog"], "horse": ["unicorn", "cow", "dog"],
     "car": ["bus", "train", "helicopter"], "bus": ["car", "train", "helicopter"], "train": ["bus", "car", "rocket"],
     "whale": ["fish", "octopus", "turtle"], "house": ["robot", "bus", "teapot"],
+    "cake": ["donut", "pizza", "pineapple"],
 }  # fmt: skip
 # Known subjects to erase: what should come instead, and what must stay.
 ERASE = {

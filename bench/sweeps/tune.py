@@ -100,7 +100,7 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
     found = {
         "trials": len(done), "training_seconds": round(trained), "objective": weights, "score": best.score,
         "concepts": config["dataset"]["development"][kind],
-        "tried": [t.values | {"score": round(t.score, 4)} for t in done],
+        "tried": [t.values | {"score": round(t.score, 4), "scores": [round(s, 4) for s in t.scores]} for t in done],
     }  # fmt: skip
     path = (out or home(method) / "values") / model / f"{method}.yaml"
     command = f"python -m bench tune {method} --model {model} --trials {trials}"
