@@ -14,11 +14,14 @@ def near(name: str, choices: Iterable[str]) -> str:
     return f" ({found[0]}?)" if found else ""
 
 
-def own_line(error: Exception) -> str:
-    """Returns `FILE, line N` of the last step of an error that is neither the harness's nor a library's; or nothing."""
+def own_line(error: Exception, *, installed: bool = False) -> str:
+    """Returns `FILE, line N` of the last step of an error that is neither the harness's nor a library's; or nothing.
+
+    With `installed`, a library's where there is none: a method's own package may be installed beside them.
+    """
     home = Path(__file__).resolve().parent
-    own = [f for f in traceback.extract_tb(error.__traceback__)
-           if home not in Path(f.filename).resolve().parents and "site-packages" not in f.filename]  # fmt: skip
+    steps = [f for f in traceback.extract_tb(error.__traceback__) if home not in Path(f.filename).resolve().parents]
+    own = [f for f in steps if "site-packages" not in f.filename] or (steps if installed else [])
     return f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 

@@ -14,7 +14,7 @@ import pytest
 from bench import found
 from bench.__main__ import main
 from bench.compose import compose
-from bench.errors import BenchError
+from bench.errors import BenchError, own_line
 from bench.row import Row
 from tests import tiny
 
@@ -288,6 +288,19 @@ def test_a_syntax_error_is_told_where_it_stands(tmp_path: Path, capsys: pytest.C
     assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"SyntaxError in {tmp_path / 'unwritten.py'}, line 3: invalid syntax" in line
+
+
+@pytest.mark.parametrize(
+    ("folder", "of_anybody", "of_the_author"),
+    [("/mine", "crayon.py, line 2", "crayon.py, line 2"), ("/lib/site-packages/crayon", "", "crayon.py, line 2")],
+)
+def test_an_installed_methods_own_line_is_found_by_the_check(folder: str, of_anybody: str, of_the_author: str) -> None:
+    """A run blames nobody for what a library raises; a check tries one method, which may be installed as one is."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        exec(compile("\n1 / 0", f"{folder}/crayon.py", "exec"))
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # this test's own step
+    assert own_line(caught.value) == of_anybody
+    assert own_line(caught.value, installed=True) == of_the_author
 
 
 @pytest.mark.parametrize("method", ["uce", "dreambooth_lora"])

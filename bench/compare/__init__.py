@@ -1,1 +1,1 @@
-"""Two runs or two methods against each other, and a run against itself made again."""
+"""Two runs or two methods against each other."""

@@ -64,7 +64,7 @@ def _tried(what: str, say: Callable[[], str]) -> Finding:
     except Exception as error:  # whatever somebody's method does
         log.debug("%s", traceback.format_exc())
         said = str(error).splitlines()[0] if str(error) else ""
-        return Finding(what, False, f"{type(error).__name__} in {own_line(error) or 'check'}: {said}")
+        return Finding(what, False, f"{type(error).__name__} in {own_line(error, installed=True) or 'check'}: {said}")
 
 
 def _trials(ask: Asked, folder: Path) -> Iterator[Finding]:
