@@ -88,9 +88,10 @@ def fit(
         Diverged: the loss, or what it left, is no longer finite.
         BenchError: a group that should train gets no gradient.
     """
-    optimizer = torch.optim.AdamW(
-        [{"params": g.parameters, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups], betas=(0.9, 0.999)
-    )
+    optimizer = torch.optim.AdamW(  # foreach: the same bits with fewer calls, on the CPU too
+        [{"params": g.parameters, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups],
+        betas=(0.9, 0.999), foreach=True,
+    )  # fmt: skip
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     trained = [p for g in groups for p in g.parameters]
     first = checkpoint.restore(stage, [*trained, *also], optimizer, log.curves, log.cost, scaler)

@@ -63,6 +63,8 @@ class Adapted(ABC):
         self.lora_weights: dict[str, float] = {}
         self.trainable: set[str] = set()
         self.active: tuple[str, ...] = ()
+        self._layers: list[Any] = []  # the modules that LoRAs lie on
+        self._chosen: tuple[tuple[str, float], ...] = ()  # the LoRAs that these last acted with, and how strongly
         self.deltas, self.gating = Deltas(self.denoiser), Gating()
 
     @property
@@ -131,9 +133,13 @@ class Adapted(ABC):
 
     def _added(self, name: str) -> list[nn.Parameter]:
         """Enters a LoRA under its name and switches it off again: adding one switches it on."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
         self.loras[name] = [p for n, p in self.denoiser.named_parameters() if f".{name}." in n and "lora_" in n]
+        self._layers, self._chosen = [m for m in self.denoiser.modules() if isinstance(m, BaseTunerLayer)], ()
         self.active = ("",)
         self._activate(())
+        self._let_train()
         return self.loras[name]
 
     def lora_state(self, name: str) -> dict[str, Tensor]:
@@ -170,17 +176,22 @@ class Adapted(ABC):
         if names == self.active:
             return
         self.deltas.switch(names)
-        loras = [n for n in names if n in self.loras]
-        if loras:
-            self.denoiser.enable_adapters()
-            self.denoiser.set_adapters(loras, [self.lora_weights.get(n, 1.0) for n in loras])
-        elif self.loras:
-            self.denoiser.disable_adapters()
-        # PEFT freezes what it switches off; a gradient of this step may still be on its way to it.
+        chosen = tuple((n, self.lora_weights.get(n, 1.0)) for n in names if n in self.loras)
+        if chosen and chosen != self._chosen:
+            self.denoiser.set_adapters([n for n, _ in chosen], [w for _, w in chosen])
+            self._chosen = chosen
+            self._let_train()
+        # PEFT's own switch walks the whole network and freezes what it switches off: a step of training with several
+        # predictions would spend a tenth of its time there, and a gradient may still be on its way to the factors.
+        for layer in self._layers:
+            layer._disable_adapters = not chosen
+        self.active = names
+
+    def _let_train(self) -> None:
+        """Lets the factors that train have gradients, whatever PEFT made of them, and no others."""
         for name, parameters in self.loras.items():
             for parameter in parameters:
                 parameter.requires_grad_(name in self.trainable)
-        self.active = names
 
     def clear(self) -> None:
         """Takes everything off the backbone again; a placeholder's text is then read as any other text."""
@@ -191,6 +202,7 @@ class Adapted(ABC):
             for name in sorted(self.loras):
                 self.denoiser.delete_adapters(name)
         self.deltas.clear()
+        self._layers, self._chosen = [], ()
         for kept in (self.loras, self.lora_weights, self.trainable, self.tokens, self.gating.gates):
             kept.clear()
         self.prompts.clear()

@@ -1,6 +1,6 @@
 """Bootstrap of a board: concepts, then the seeds of training within them, the same draws for every method and column.
 
-A draw is a row of weights over (concept, seed), so resampling many columns is one product of matrices.
+A draw is a row of counts over (concept, seed), so resampling many columns is one product of matrices.
 """
 
 from __future__ import annotations
@@ -63,32 +63,30 @@ def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
         measured: (concepts, seeds) of bools, at least one of them true; which of the values count.
         draws: bootstrap draws.
     """
-    flat = np.where(measured, values, 0.0).reshape(len(values), -1)
-    return _weights(measured.tobytes(), measured.shape, draws) @ flat.T
+    size = measured.sum(1, keepdims=True)
+    share = 1.0 / (np.maximum(size, 1) * np.count_nonzero(size))  # of one pick of a concept's seeds
+    parts = np.where(measured, values * share, 0.0).reshape(len(values), -1)
+    return _counts(measured.tobytes(), measured.shape, draws) @ parts.T
 
 
-@lru_cache(maxsize=32)  # the columns of a board share a few patterns of what is measured
-def _weights(pattern: bytes, shape: tuple[int, int], draws: int) -> Array:
-    """Returns how much each cell counts in each draw, (draws, concepts · seeds)."""
+@lru_cache(maxsize=128)  # the columns of a board share patterns of what is measured, many where many runs failed
+def _counts(pattern: bytes, shape: tuple[int, int], draws: int) -> Array:
+    """Returns how often each cell is picked in each draw, (draws, concepts · seeds)."""
     measured = np.frombuffer(pattern, dtype=bool).reshape(shape)
-    weights, start = np.zeros(draws * measured.size), (np.arange(draws) * measured.size)[:, None]
-    for cells, share in _picks(measured, draws):
-        weights += np.bincount((start + cells).ravel(), share.ravel(), weights.size)
-    return weights.reshape(draws, -1)
-
-
-def _picks(measured: Array, draws: int) -> Iterator[tuple[Array, Array]]:
-    """Yields, seed by seed, which cell of each drawn concept is picked and its weight, (draws, concepts) each."""
     count = measured.sum(1)
     there = np.flatnonzero(count)
     at, which = _uniform(len(there), int(count.max()), draws)
-    drawn_concepts = (at * len(there)).astype(int)
-    size, start = count[there][drawn_concepts], (there * measured.shape[1])[drawn_concepts]
-    order = np.argsort(~measured, axis=1, kind="stable")  # the measured seeds of a concept first
-    cells = (order + np.arange(len(measured))[:, None] * measured.shape[1]).ravel()
-    share = 1.0 / (size * len(there))
+    concepts = there[(at * len(there)).astype(np.intp)]  # (draws, concepts that are there)
+    size, first = count[concepts], concepts * shape[1]
+    cells = np.argsort(~measured, axis=1, kind="stable")  # the measured seeds of a concept first
+    cells = (cells + np.arange(shape[0])[:, None] * shape[1]).ravel()
+    start = (np.arange(draws) * measured.size)[:, None]
+    picks = []
     for seed, uniform in enumerate(which):
-        yield cells.take(start + (uniform * size).astype(int)), share * (seed < size)
+        picked = start + cells.take(first + (uniform * size).astype(np.intp))
+        picks.append((picked if seed < count[there].min() else picked[seed < size]).ravel())
+    counts = np.bincount(np.concatenate(picks), minlength=draws * measured.size)
+    return counts.astype(np.min_scalar_type(int(counts.max()))).reshape(draws, -1)  # small, to be kept
 
 
 @lru_cache(maxsize=4)
