@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,9 @@ class Plan:
             / f"{self.concept.name}-{c['model']['name']}-seed{c['seed']}-{self.keys['score'][:6]}"
         )
 
-    @property
+    @cached_property  # a sweep asks twice, of every run
     def there(self) -> bool:
-        """Whether the run is not made again; a failed one is."""
+        """Whether the run was there when it was planned, and is not made again; a failed one is."""
         try:
             return bool(json.loads((self.folder / "row.json").read_text(encoding="utf-8"))["status"] != "failed")
         except (OSError, ValueError, KeyError, TypeError):

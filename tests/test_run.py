@@ -161,6 +161,22 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
     assert json.loads((path.parent / "log.json").read_text())
 
 
+def test_what_diverged_once_is_not_trained_again_when_only_its_scoring_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from methods.dreambooth_lora import DreamBoothLora
+
+    args = ["+method=dreambooth_lora", "method.lr=1e18", "method.steps=6", *SMALL, f"root={tmp_path}"]
+    assert main(args) == 1
+    monkeypatch.setattr(DreamBoothLora, "train", lambda *_: pytest.fail("it was trained again"))
+    assert main([*args, "protocol.metrics=[metrics.dino.dino]"]) == 1
+    first, second = (Row.model_validate_json(p.read_text()) for p in tmp_path.glob("dreambooth_lora/*/row.json"))
+    assert (second.status, second.reason) == (first.status, first.reason) == ("diverged", first.reason)
+    curves = [p.read_text() for p in tmp_path.glob("dreambooth_lora/*/log.json")]
+    assert curves[0] == curves[1] and json.loads(curves[0])
+    assert not list(tmp_path.glob("store/train/*.checkpoints"))
+
+
 def test_a_run_of_which_nothing_can_be_measured_says_so_once(
     first: tuple[Path, Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:

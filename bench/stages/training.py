@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import first_error
-from bench.errors import BenchError, NotServed
+from bench.errors import BenchError, Diverged, NotServed
 from bench.names import resolve_name
 from bench.pipelines import other_family
 from bench.plan import Plan, Training
+from bench.store import write_text
 
 if TYPE_CHECKING:
     from bench.adapter import Adapter
@@ -36,7 +38,10 @@ def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
 
 
 def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
+    diverged = store.path("train", f"{training.key}.diverged.json")
+
     def trained(folder: Path) -> None:
+        _raise_again(diverged)
         from bench.adapter import Adapter
         from bench.checkpoint import Checkpoint
         from bench.memory import named_shortage, peak_memory
@@ -58,8 +63,24 @@ def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], 
                 backbone().clear()
 
     about = {"method": training.target, "concept": training.concept.name}
-    store.once("train", training.key, about, trained)
-    shutil.rmtree(store.path("train", f"{training.key}.checkpoints"), ignore_errors=True)  # the run is done
+    try:
+        store.once("train", training.key, about, trained)
+    except Diverged as error:
+        write_text(diverged, json.dumps({"reason": str(error), "curves": error.curves}))
+        raise
+    finally:
+        if diverged.exists() or store.path("train", training.key).exists():  # else it was interrupted, and goes on
+            shutil.rmtree(store.path("train", f"{training.key}.checkpoints"), ignore_errors=True)
+
+
+def _raise_again(diverged: Path) -> None:
+    """Raises what a training that diverged before came to: made again, it would come to the same."""
+    try:
+        before = json.loads(diverged.read_text(encoding="utf-8"))
+        error = Diverged(before["reason"], before["curves"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    raise error
 
 
 def beneath(training: Training, store: Store, backbone: Callable[[], Backbone]) -> AbstractContextManager[None]:
