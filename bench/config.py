@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import (
@@ -121,6 +121,15 @@ class RunConfig(BaseModel):
 def by_hand(words: Iterable[str]) -> list[str]:
     """Returns the overrides of a command that set a method's hyperparameters, as `method.FIELD=VALUE`."""
     return [o for w in words if (o := w.lstrip("+")).startswith("method.")]
+
+
+def set_apart(words: Sequence[str]) -> list[str]:
+    """Returns the overrides of a command that make a row another's than its names say, which no board holds against
+    the others: hyperparameters, values that were not taken, and how a model that keeps its name is sampled.
+    """
+    said = [w.lstrip("+") for w in words]
+    sampled = [] if any(w.startswith("model.name=") for w in said) else ["model.steps", "model.guidance_scale"]
+    return [*by_hand(said), *(w for w in said if w == "tuned=none" or w.partition("=")[0] in sampled)]
 
 
 def first_error(error: ValidationError) -> str:

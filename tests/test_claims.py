@@ -14,7 +14,7 @@ import yaml
 
 from bench.errors import BenchError
 from bench.metric import Derived, Metric
-from bench.papers.claims import FEWEST, Claim, Verdict, judge, load
+from bench.papers.claims import FEWEST, Claim, Claims, Verdict, judge, load
 from bench.papers.page import boards, render, stored, write
 from bench.row import Row, Value
 from bench.stats import interval
@@ -114,6 +114,17 @@ def test_protocols_and_datasets_are_judged_apart() -> None:
     assert [(v.board[3] if v.board else "", v.word) for v in found] == [
         ("full", "reproduced"), ("quick", "not reproduced")
     ]  # fmt: skip
+
+
+def test_several_at_once_are_claimed_of_learning_or_of_erasing() -> None:
+    leakage = {"leakage/part": _value(0.2), "dino": _value(0.4)}
+    erased = [_row(m, c, 0, 0.1, kind="multi", measured=leakage) for m in ("a", "b") for c in CONCEPTS]
+    learned = [_row(m, c, 0, 0.1, kind="multi", protocol="full") for m in ("a", "b") for c in CONCEPTS]
+    found = boards(erased + learned)
+    assert [b[2] for b in found] == ["multi", "multi_erase"]
+    (verdict,) = judge(Claim(**(SAID | {"task": "multi"})), "m", found)
+    page = render([Claims(about="A", source="B", models=["m"], claims=[verdict.claim])], found)
+    assert "(d-m-multi-full/README.md)" in page
 
 
 def test_one_board_that_measured_it_is_enough_and_none_is_said_once() -> None:

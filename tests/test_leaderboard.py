@@ -82,6 +82,30 @@ def test_what_lacks_a_concept_stands_below_and_says_so() -> None:
     assert "stands below" in page and "stands below" not in render(rows[:6])
 
 
+def test_a_concept_of_its_own_makes_no_method_the_first() -> None:
+    rows = [make(m, c, dino=d) for m, d in (("poor", 0.3), ("good", 0.5)) for c in ("cat", "cow", "dog")]
+    more = [make("more", c, dino=0.2) for c in ("cat", "cow", "dog", "pig")]
+    page = render(rows + more)
+    assert page.index("`good`") < page.index("`poor`") < page.index("`more`") and "stands below" not in page
+    page = render([*rows, make("alone", "pig", dino=0.99)])
+    assert page.index("`poor`") < page.index("`alone`") and "| 1/1, 0 of 3 concepts |" in page
+
+
+def test_a_value_of_few_concepts_says_so() -> None:
+    rows = [make(m, c) for m in ("a", "b") for c in ("cat", "cow", "dog")]
+    both = {"dino": _value(0.5), "clip_t": _value(0.3)}
+    page = render([*rows[:2], make("a", "dog", measured=both), *rows[3:]])
+    assert "| `a` | 0.500 [0.50, 0.50] | 0.300 (1 of 3) |" in page and "(1 of 3), is a mean" not in page
+    assert "that many of the method's concepts" in page and "that many of" not in render(rows)
+
+
+def test_no_single_row_moves_an_anchor() -> None:
+    rows = [make(m, c) for m in ("b", "c") for c in ("cat", "cow")]
+    odd = {"none": {"dino": _value(0.95)}, "references": {"dino": _value(0.9)}}
+    board = analyse([make("a", "cat", anchors=odd), make("a", "cow", anchors=odd), *rows])
+    assert board.anchors["none"]["dino"][0][0] == pytest.approx(0.1)
+
+
 def test_lower_is_better_where_it_is() -> None:
     rows = [make(m, kind="erase", measured={"leakage": _value(v, "lower")}) for m, v in (("a", 0.9), ("b", 0.1))]
     assert render(rows).index("`b`") < render(rows).index("`a`")
@@ -130,8 +154,9 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     _write(tmp_path / "runs", make(dino=0.2), "one")
     _write(tmp_path / "runs", make(dino=0.7, provenance={"finished": "2026-11-22T11:00:00+0000"}), "two")
     _write(tmp_path / "runs", make(dino=0.9, protocol="tune"), "three")
-    by_hand = {"command": "python -m bench +method=purecc 'method.eta=3'", "finished": "2026-11-22T12:00:00+0000"}
-    _write(tmp_path / "runs", make(dino=0.95, provenance=by_hand), "five")
+    for name, said in (("five", "method.eta=3"), ("six", "tuned=none"), ("seven", "model.steps=2")):
+        by_hand = {"command": f"python -m bench +method=purecc {said}", "finished": "2026-11-22T12:00:00+0000"}
+        _write(tmp_path / "runs", make(dino=0.95, provenance=by_hand), name)
     (tmp_path / "runs" / "four").mkdir()
     (tmp_path / "runs" / "four" / "row.json").write_text("{}")
     rows = collect([tmp_path / "runs"])

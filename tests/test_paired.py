@@ -183,8 +183,18 @@ def test_concepts_needed() -> None:
 
 def test_no_draw_beats_the_best_there_can_be() -> None:
     """A rate of 1 on every concept is first in every draw; widened draws of another, above 1, would push it down."""
-    values = np.stack([np.ones((4, 2)), np.array([[1, 1], [1, 1], [1, 1], [0.8, 0.9]])])
+    values = np.stack([np.ones((4, 2)), np.array([[1, 1], [1, 1], [1, 1], [0.8, 0.99]])])
     assert ranks(values, "higher")[2][0] == 2  # draws of the second above 1
     rank, low, high = ranks(values, "higher", (0, 1))
     assert (rank[0], low[0], high[0]) == (1, 1, 1)
     assert (low[1], high[1]) == (1, 2)
+
+
+def test_a_tie_in_a_draw_is_one_however_wide_the_draws_are_made() -> None:
+    """The first is as good or better on every concept: no draw can put it behind, and widening must not."""
+    values = np.array([[0, 0, 0.175, 0.0135, 0], [0, 0, 0.175, 0.027, 0], [0.4, 0.1, 0.9, 0.3, 0.2]])[..., None]
+    widened = drawn(values)
+    assert (widened[:, 1] < widened[:, 0]).mean() > 0.1  # so they would
+    rank, low, high = ranks(values, "lower")
+    assert (rank[0], low[0], high[0]) == (1, 1, 1)
+    assert (rank[1], low[1], high[1]) == (2, 1, 2)

@@ -154,6 +154,15 @@ def test_the_chance_says_how_sure_it_is() -> None:
     assert sure.chance[methods.index("careful")] == 1.0
 
 
+def test_what_another_ties_or_beats_on_every_concept_is_on_the_front_in_no_draw() -> None:
+    """Widened draws put it there in a third of them: where both tie, the one with the worse mean came out ahead."""
+    harm = {"ahead": (0, 0.175, 0.0135, 0), "behind": (0, 0.175, 0.027, 0.001)}
+    found = [_row(m, c, 0, 0.5, h) for m, own in harm.items() for c, h in zip(CONCEPTS, own, strict=True)]
+    made, methods = make(found)
+    assert made.chance[methods.index("ahead")] == 1.0
+    assert made.chance[methods.index("behind")] == pytest.approx((2 / 4) ** 4, abs=0.03)  # where both tie
+
+
 def test_draws_are_paired() -> None:
     """Concepts differ far more than the methods: apart, each would beat the other in half of the draws."""
     spread = [0.3, 0.5, 0.7, 0.9]

@@ -22,6 +22,7 @@ from bench.__main__ import main
 from bench.compare.differences import Difference, differences
 from bench.compare.show import costs, split, told
 from bench.compare.sides import Side, class_phrase, side, told_apart
+from bench.errors import BenchError
 from bench.papers import reproduce
 from bench.papers.reported import factor, reported
 from bench.papers.reproduce import studies
@@ -343,6 +344,20 @@ def test_the_class_is_named_in_a_comparison_as_in_a_report(root: Path) -> None:
         assert words in said
     mixed = row.model_copy(update={"concept": "cat_in_ink", "provenance": {}})  # of two concepts
     assert class_phrase(mixed) == "cat"
+
+
+@pytest.mark.parametrize("field", ["method", "model", "protocol", "dataset"])
+def test_a_side_is_of_one_method_and_model(field: str) -> None:
+    rows = [_row("x", c, 0, dino=(0.5, "higher")) for c in ("cat", "cow")]
+    mixed = [rows[0], rows[1].model_copy(update={field: "other"})]
+    with pytest.raises(BenchError, match=f"runs of {field} .*those of one alone would be right"):
+        differences(Side("x", mixed), Side("y", rows))
+
+
+def test_two_as_far_from_zero_on_either_side_are_no_winner() -> None:
+    of = _row("x", "cat", 0, clip=(0.1, "zero")).measured["clip"]
+    assert Difference("clip", of, 0.101, -0.101, 5, 5, (0.19, 0.21)).better == 0
+    assert Difference("clip", of, 0.201, 0.101, 5, 5, (0.09, 0.11)).better == 2
 
 
 def test_costs_that_are_not_known_are_left_out() -> None:

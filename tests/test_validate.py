@@ -268,6 +268,23 @@ def test_one_training_is_not_two_seeds(tmp_path: Path) -> None:
     assert f"as cat, seed 0, {folder / NAME}" in line
 
 
+def test_one_table_of_scores_is_not_two_methods(tmp_path: Path) -> None:
+    name = "theirs-cat-seed0-quick.json"
+    folder = _rows(tmp_path, **{NAME: _said(), name: _said(method="theirs")})
+    _, (line,) = check([folder])
+    assert line.startswith(f"{folder / name}: fingerprints.score=") and f"as purecc, {folder / NAME}" in line
+
+
+def test_the_untouched_model_is_the_same_beside_every_row(tmp_path: Path) -> None:
+    others = [_other(1, "c"), _other(2, "d")]
+    odd = copy.deepcopy(_other(3, "e"))
+    odd["anchors"]["none"]["dino"] |= {"value": 0.9, "low": 0.8, "high": 1.0}
+    files = {f"purecc-cat-seed{s['seed']}-quick.json": s for s in (*others, odd)}
+    folder = _rows(tmp_path, **{NAME: _said()}, **files)
+    _, (line,) = check([folder])
+    assert line.startswith(f"{folder / 'purecc-cat-seed3-quick.json'}: anchors.none.dino.value=0.9: 0.5, as most rows")
+
+
 @pytest.mark.parametrize(("field", "value"), [("better", "lower"), ("checkpoint", "another"), ("version", 2)])
 def test_a_column_is_of_one_judge_version_and_direction(tmp_path: Path, field: str, value: Any) -> None:
     other = _other(1)

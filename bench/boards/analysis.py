@@ -78,6 +78,6 @@ def analyse(rows: Sequence[Row]) -> Board:
         baseline=None if at is None else baseline,
         differences={} if at is None else {c: against(cells.values[c], at) for c in columns},
         ranks={c: ranks(cells.values[c], cells.better[c], _bounds(c)) for c in columns},
-        fronts=[front(cells, name, pair, columns[0], config["worst"], [_bounds(c) for c in pair])
+        fronts=[front(cells, name, pair, columns[0], config["worst"])
                 for name, pair in pairs.items() if set(pair) <= set(cells.values)],
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +32,8 @@ class Cells:
         anchors: anchor → column → (concepts,).
         idle: (methods,): whether no run differs from the model before it.
         copies: method → the method that had the same values before it.
-        covered: (methods,): on how many concepts something was measured.
-        every: how many concepts any method was measured on.
+        covered: (methods,): on how many of the shared concepts something was measured.
+        every: how many concepts are shared.
     """
 
     methods: list[str]
@@ -51,6 +52,11 @@ class Cells:
         """(methods,): whether they were measured on every concept; the means of the others are of fewer."""
         whole: Array = self.covered == self.every
         return whole
+
+    def on(self, column: str) -> Array:
+        """Returns on how many concepts a column was measured, (methods,)."""
+        count: Array = np.isfinite(self.values[column]).any(-1).sum(-1)
+        return count
 
     def score(self, column: str, values: Array) -> Array:
         """Returns values so that the higher is the better."""
@@ -108,12 +114,25 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
     return Cells(methods, *axes[1:], ordered, directions, anchors, idle, copies, covered[order], every)
 
 
+def shared(measured: Array) -> Array:
+    """Returns the concepts that methods are held to: those that a third of the methods have, and two at least.
+
+    Else one method with a concept of its own would leave nothing to compare, and alone be whole.
+
+    Args:
+        measured: (methods, concepts) of bools.
+    """
+    count = int(measured.any(1).sum())
+    return measured.sum(0) >= max(1, min(count, 2), count / 3)
+
+
 def _covered(values: Sequence[Array], methods: int) -> tuple[Array, int]:
-    """Returns on how many concepts each method was measured, and on how many any was."""
+    """Returns on how many shared concepts each method was measured, and how many those are."""
     if not values:
         return np.zeros(methods, int), 0
-    measured = np.isfinite(values).any((0, -1))  # (methods, concepts)
-    return measured.sum(1), int(measured.any(0).sum())
+    measured = np.isfinite(np.stack(values)).any((0, -1))  # (methods, concepts)
+    held_to = shared(measured)
+    return measured[:, held_to].sum(1), int(held_to.sum())
 
 
 def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, str], whole: Array) -> list[int]:
@@ -138,19 +157,23 @@ def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[st
 def _anchor(
     rows: Sequence[Row], name: str, columns: Iterable[str], costs: Sequence[str], at: dict[Any, int]
 ) -> dict[str, Array]:
-    """Returns an anchor's values, one a concept: what runs say of it, else what the untouched model's runs measured.
+    """Returns an anchor's values, one a concept: what most rows say of it, so that no single one moves it, else what
+    the untouched model's runs measured.
 
     Runs of the references are no such source: the references stand there for pictures of every prompt.
     """
-    out = {c: np.full(len(at), np.nan) for c in columns}
-    for row in reversed(rows):  # the first of each concept counts
-        for column, value in _of(row, out, costs) if row.method == name == ANCHORS[0] else []:
-            out[column][at[row.concept]] = value
-    for row in reversed(rows):
+    beside: dict[tuple[str, str], list[float]] = {}
+    alone: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
         own = row.anchors.get(name, {})
-        for column in out if own else ():
+        for column in columns if own else ():
             if column in own and math.isfinite(own[column].value):
-                out[column][at[row.concept]] = own[column].value
+                beside.setdefault((column, row.concept), []).append(own[column].value)
+        for column, value in _of(row, columns, costs) if row.method == name == ANCHORS[0] else []:
+            alone.setdefault((column, row.concept), []).append(value)
+    out = {c: np.full(len(at), np.nan) for c in columns}
+    for (column, concept), values in (alone | beside).items():
+        out[column][at[concept]] = Counter(values).most_common(1)[0][0]
     return {c: v for c, v in out.items() if np.isfinite(v).any()}
 
 

@@ -15,7 +15,7 @@ from bench.boards import figures, strips, tables
 from bench.boards import page as board_page
 from bench.boards.analysis import analyse
 from bench.boards.cells import finished
-from bench.config import NAME, by_hand
+from bench.config import NAME, set_apart
 from bench.errors import BenchError
 from bench.meaning import meaningless
 from bench.progress import track
@@ -23,6 +23,7 @@ from bench.row import Row
 from bench.rows.place import ROWS, board_of, name_of, stands
 from bench.store import write_text
 from bench.submissions.submission import SUFFIX, checked
+from bench.words import counted
 
 log = logging.getLogger("bench")
 FEW = 3  # boards that are rendered in no time
@@ -32,12 +33,14 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
     """Reads every row and every submission under folders; of two of one method, concept and seed, the one finished
     later counts.
 
-    A run whose hyperparameters were set by hand is not its method's: it is left out, and so is one that means nothing.
+    A run whose hyperparameters or sampling were set by hand is not its method's: it is left out, and so is one that
+    means nothing.
 
     Raises:
         BenchError: a submission is not what it should be.
     """
     found: dict[tuple[Any, ...], tuple[Path, Row]] = {}
+    apart = 0
     for path in sorted(p for g in given for p in files(g)):
         row = _submitted(path) if path.suffix == SUFFIX else _made(path)
         if row is None:
@@ -47,10 +50,13 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
         if why:
             log.warning("%s: %s; left out", path, why)
         if why or hand:
+            apart += not why
             continue
         key = (board_of(row), row.protocol, row.method, row.concept, row.seed)
         if key not in found or finished(row) >= finished(found[key][1]):
             found[key] = (path, row)
+    if apart:
+        log.info("%s left out: hyperparameters or sampling set by hand", counted(apart, "run"))
     return dict(found.values())
 
 
@@ -82,7 +88,7 @@ def _submitted(path: Path) -> Row:
 
 
 def _by_hand(row: Row) -> bool:
-    return bool(by_hand(shlex.split(str(row.provenance.get("command", "")))))
+    return bool(set_apart(shlex.split(str(row.provenance.get("command", "")))))
 
 
 def enter(out: Path, made: Mapping[Path, Row]) -> list[Path]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.boards.resample import Array, concept_means, intervals, patterns
 
-EXACT = 13  # concepts up to which all signs are tried; beyond, FLIPS draws of them
+EXACT = 15  # concepts up to which all signs are tried; beyond, FLIPS draws of them
 FLIPS = 9999
 
 

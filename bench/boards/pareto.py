@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.boards.cells import SAME, Cells
 from bench.boards.ranks import complete
-from bench.boards.resample import Array, Bounds, drawn, means
+from bench.boards.resample import Array, means, plainly_drawn
 from bench.errors import BenchError
 
 UNMEASURED = "not measured on every concept"
@@ -47,10 +47,7 @@ class Front:
     hypervolume: float
 
 
-def front(
-    cells: Cells, name: str, columns: Sequence[str], first: str, worst: Mapping[str, float | str],
-    bounds: Sequence[Bounds] = ((None, None),) * 2,
-) -> Front:  # fmt: skip
+def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Mapping[str, float | str]) -> Front:
     """Returns a front.
 
     Args:
@@ -59,7 +56,6 @@ def front(
         columns: horizontal, vertical; both in the cells.
         first: the task's first column: what a method is for.
         worst: column → the reference point's value, or the anchor that has it.
-        bounds: of each column's means.
     """
     values = np.stack([cells.values[c] for c in columns])  # (2, methods, concepts, seeds)
     entered, concepts = complete(np.where(np.isfinite(values).all(0), values[0], np.nan))
@@ -69,7 +65,7 @@ def front(
     why = [_why(cells, m, bool(entered[i]), bool(gain[i])) for i, m in enumerate(cells.methods)]
     fit = np.array([not w for w in why], bool)
     scores = _scores(cells, columns, points)
-    draws = [drawn(np.where(fit[:, None, None], v, np.nan), b) for v, b in zip(part, bounds, strict=True)]
+    draws = [plainly_drawn(np.where(fit[:, None, None], v, np.nan)) for v in part]
     drawn_scores = _scores(cells, columns, np.stack(draws, -1))
     reference = np.array([_worst(cells, c, concepts, worst) for c in columns])
     on = undominated(scores, fit)
@@ -132,7 +128,7 @@ def _gain(cells: Cells, first: str, concepts: Array, worst: Mapping[str, float |
     if not np.isfinite(start).all():
         return np.ones(len(values), bool), np.ones(len(values), bool)
     by_mean = cells.score(first, means(values)) - cells.score(first, means(before))
-    return by_mean > SAME, cells.score(first, drawn(values)) - cells.score(first, drawn(before)) > SAME
+    return by_mean > SAME, cells.score(first, plainly_drawn(values)) - cells.score(first, plainly_drawn(before)) > SAME
 
 
 def _start(cells: Cells, column: str, worst: Mapping[str, float | str]) -> Array:

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.boards.cells import oriented
-from bench.boards.resample import Array, Bounds, drawn, means
-
-
-def shared(measured: Array) -> Array:
-    """Returns the concepts that methods are ranked on: those that at least half of the methods have.
-
-    Else one method with a concept of its own would leave nothing to compare.
-
-    Args:
-        measured: (methods, concepts) of bools.
-    """
-    has_any = measured.any(1)
-    return measured.sum(0) >= max(1.0, has_any.sum() / 2)
+from bench.boards.cells import oriented, shared
+from bench.boards.resample import Array, Bounds, drawn, means, plainly_drawn
 
 
 def complete(values: Array) -> tuple[Array, Array]:
@@ -49,16 +37,22 @@ def ranks(values: Array, better: str, bounds: Bounds = (None, None)) -> tuple[Ar
         part = values[entered][:, concepts]
         out[0, entered] = rank(oriented(means(part), better))
     if entered.any() and concepts.sum() > 1:
-        of_draws = rank(oriented(drawn(part, bounds), better))
+        of_draws = rank(oriented(drawn(part, bounds), better), oriented(plainly_drawn(part), better))
         out[1:, entered] = np.quantile(of_draws, [0.025, 0.975], axis=0, method="inverted_cdf")
         out[1, entered] = np.minimum(out[0, entered], out[1, entered])
         out[2, entered] = np.maximum(out[0, entered], out[2, entered])
     return out[0], out[1], out[2]
 
 
-def rank(score: Array) -> Array:
-    """Returns ranks along the last axis: one more than how many are better."""
+def rank(score: Array, plain: Array | None = None) -> Array:
+    """Returns ranks along the last axis: one more than how many are better.
+
+    Args:
+        score: (…, methods), the higher the better.
+        plain: the same before widening, where two that are equal stay equal.
+    """
+    plain = score if plain is None else plain
     out = np.ones(score.shape, int)
     for index in range(score.shape[-1]):
-        out += score[..., index, None] > score
+        out += (score[..., index, None] > score) & (plain[..., index, None] != plain)
     return out

@@ -99,12 +99,26 @@ def drawn(values: Array, bounds: Bounds = (None, None), draws: int = DRAWS) -> A
     """Returns bootstrap means, (draws, n) of values (n, concepts, seeds), widened for few concepts as all intervals
     here are, and within what a mean can be at all; NaN where nothing was measured.
     """
-    return within(_drawn(np.asarray(values, float).tobytes(), values.shape, draws), bounds)
+    mean = means(values)
+    by = np.array([widening(int(n)) for n in np.isfinite(values).any(-1).sum(-1)])
+    return within(np.round(mean + by * (_drawn_of(values, draws) - mean), DECIMALS), bounds)
+
+
+def plainly_drawn(values: Array, draws: int = DRAWS) -> Array:
+    """Returns the same bootstrap means as they were drawn, not widened: what is counted over draws counts these.
+
+    Widening moves each away from its method's own mean, and so puts the better of two that tie in a draw behind.
+    """
+    return np.round(_drawn_of(values, draws), DECIMALS)
 
 
 def within(values: Array, bounds: Bounds) -> Array:
     """Returns values no less and no more than they can be; None is no bound."""
     return values if bounds == (None, None) else np.clip(values, *bounds)
+
+
+def _drawn_of(values: Array, draws: int) -> Array:
+    return _drawn(np.asarray(values, float).tobytes(), values.shape, draws)
 
 
 @lru_cache(maxsize=32)  # a column's draws serve its intervals, ranks and fronts
@@ -113,10 +127,7 @@ def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
     out = np.full((draws, len(values)), np.nan)
     for measured, own in patterns(np.isfinite(values)):
         if measured.any():
-            means_drawn = resampled(values[own], measured, draws)
-            mean, concepts = means(values[own]), int(measured.any(1).sum())
-            out[:, own] = mean + widening(concepts) * (means_drawn - mean)
-    out = np.round(out, DECIMALS)
+            out[:, own] = resampled(values[own], measured, draws)
     out.flags.writeable = False  # it is shared
     return out
 

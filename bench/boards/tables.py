@@ -27,6 +27,10 @@ ALONE = """One concept says nothing of how others would do: no interval, none of
 SOME = """Who was not measured on every concept stands below those who were: beside the runs, on how many.
 
 """
+PARTLY = """A value with a count beside it, as (2 of 5), is a mean over that many of the method's concepts: it could not
+be measured on the rest.
+
+"""
 DIFFERENCES = """
 ## Against {baseline}
 
@@ -60,6 +64,7 @@ def render(board: Board) -> str:
                        protocols=", ".join(protocols))  # fmt: skip
     page += ALONE if len(names) == 1 else ""
     page += "" if board.cells.whole.all() else SOME
+    page += PARTLY if any(partly(board, c, i) for c in board.columns for i in range(len(board.cells.methods))) else ""
     page += _main(board)
     failed = [f"- {_code(r.method)} on {_text(r.concept)}, seed {r.seed}: {r.status}, {_text(r.reason)}"
               for r in board.rows if r.status != "ok"]  # fmt: skip
@@ -72,7 +77,7 @@ def _main(board: Board) -> str:
     counts = runs(board)
     anchors = [[f"*{LABELS[a]}*", *(_cell(v[c], 0) if c in v else "" for c in board.columns),
                 *[""] * (len(board.costs) + 1)] for a, v in board.anchors.items()]  # fmt: skip
-    own = [[_code(m), *(_cell(board.values[c], i) for c in board.columns),
+    own = [[_code(m), *(_cell(board.values[c], i) + partly(board, c, i) for c in board.columns),
             *(number(board.values[c][0][i], 0) for c in board.costs),
             ", ".join(filter(None, (counts.get(m, ""), covered(board, i))))]
            for i, m in enumerate(board.cells.methods)]  # fmt: skip
@@ -97,6 +102,12 @@ def covered(board: Board, index: int) -> str:
     """Returns `1 of 6 concepts` for a method that was not measured on all of them."""
     cells = board.cells
     return "" if cells.whole[index] else f"{cells.covered[index]} of {counted(cells.every, 'concept')}"
+
+
+def partly(board: Board, column: str, index: int) -> str:
+    """Returns ` (2 of 5)` for a value of a method that was measured on fewer concepts than the method was."""
+    on, most = board.cells.on(column)[index], max(board.cells.on(c)[index] for c in board.columns)
+    return f" ({on} of {most})" if 0 < on < most else ""
 
 
 def number(value: float, decimals: int = 3) -> str:

@@ -40,11 +40,19 @@ class Difference:
 
     @property
     def better(self) -> int:
-        """Which is better by the metric's own direction: 1, 2, or 0 where that is not settled."""
-        if not self.settled or self.of.better == "neither":
+        """Which is better by the metric's own direction: 1, 2, or 0 where that is not settled.
+
+        Of two on either side of a best value of zero the difference may be clear and which is nearer not: there the
+        distances must differ by more than the interval's half width.
+        """
+        if self.bounds is None or not self.settled or self.of.better == "neither":
             return 0
-        gain = abs(self.second) - abs(self.first) if self.of.better == "zero" else self.value
-        return 1 if (gain > 0) == (self.of.better != "lower") else 2
+        if self.of.better != "zero":
+            return 1 if (self.value > 0) == (self.of.better != "lower") else 2
+        nearer = abs(self.second) - abs(self.first)
+        if self.first * self.second < 0 and abs(nearer) <= (self.bounds[1] - self.bounds[0]) / 2:
+            return 0
+        return 1 if nearer > 0 else 2
 
     @property
     def strength(self) -> tuple[bool, float, float]:
@@ -61,6 +69,8 @@ def differences(first: Side, second: Side) -> tuple[list[Difference], str]:
     Raises:
         BenchError: the two have nothing in common.
     """
+    for each in (first, second):
+        _one(each)
     by_picture = bool(first.run and second.run) and first.rows[0].concept == second.rows[0].concept
     common = _rows(first, second)
     if len(first.rows) == len(second.rows) == 1 and common:
@@ -74,6 +84,18 @@ def differences(first: Side, second: Side) -> tuple[list[Difference], str]:
     differ = _by_pictures if by_picture else _by_concepts
     found = [differ(name, known[name], pairs) for name, pairs in paired.items() if name in known]
     return sorted(found, key=lambda d: d.strength, reverse=True), unit
+
+
+def _one(of: Side) -> None:
+    """Refuses a side of several methods, datasets, models or protocols: their means would be of one thing or another.
+
+    Raises:
+        BenchError: it has more than one.
+    """
+    for what in ("method", "dataset", "model", "protocol"):
+        names = sorted({getattr(r, what) for r in of.rows})
+        if len(names) > 1:
+            raise BenchError(f"{of.name}: runs of {what} {' and '.join(names)}; those of one alone would be right")
 
 
 def _comparable(a: Row, b: Row) -> None:

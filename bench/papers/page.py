@@ -11,6 +11,7 @@ from bench.boards.tables import span
 from bench.papers import files as papers
 from bench.papers.claims import FEWEST, Board, Claims, Verdict, Word, judge, load
 from bench.row import Row
+from bench.rows.place import board_name, task_of
 from bench.store import write_text
 from bench.words import counted
 
@@ -67,7 +68,7 @@ def boards(rows: Iterable[Row]) -> dict[Board, list[Row]]:
     """Returns rows by dataset, model, task and protocol, in order."""
     found: dict[Board, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row.dataset, row.model, row.kind, row.protocol].append(row)
+        found[row.dataset, row.model, task_of(row), row.protocol].append(row)
     return dict(sorted(found.items()))
 
 
@@ -102,9 +103,9 @@ def _section(file: Claims, verdicts: Sequence[Verdict]) -> str:
         if v.board:
             by_board[v.board].append(v)
     parts = [f"\n## {file.about}\n\nSource: {file.source}.\n"]
-    for (dataset, model, task, protocol), found in sorted(by_board.items()):
-        where = f"{dataset}-{model}-{task}"
-        parts.append(f"\nOn [{where}]({where}/README.md), protocol {protocol}:\n\n")
+    for board, found in sorted(by_board.items()):
+        where = board_name(*board)
+        parts.append(f"\nOn [{where}]({where}/README.md), protocol {board[-1]}:\n\n")
         parts.append(_table([COLUMNS, ["---"] * len(COLUMNS), *map(_line, found)]) + "\n")
     notes = [f"- `{c.id}`: {c.note}." for c in file.claims if c.note and c.id in {v.claim.id for v in looked_at}]
     return "".join(parts) + ("\n" + "\n".join(notes) + "\n" if notes else "")

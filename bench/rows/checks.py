@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from bench import paths
-from bench.config import by_hand
+from bench.config import set_apart
 from bench.meaning import meaningless
 from bench.row import Row, Value
 from bench.rows.file import place, shown
@@ -145,6 +145,6 @@ def misplaced(path: Path, row: Row) -> Iterator[str]:
         yield f"dataset, model, kind, protocol: they are of the board {shown(board)}, not {shown(folder.parent.name)}"
     if why := meaningless(row):
         yield f"provenance.command: {why}; no board takes it"
-    hand = by_hand(words(row.provenance))
+    hand = set_apart(words(row.provenance))
     if hand:
         yield f"provenance.command: sets {shown(hand[0])} by hand; a row of a board has its method's own values"
