@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.backbone.gate import Gate
 
 FORMAT = 2
+PEAK = "peak_memory_mib"
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name stock diffusers looks for
 
 
@@ -164,7 +165,8 @@ def merge(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     loras = [
         dataclasses.replace(x, weight=x.weight * w) for a, w in zip(adapters, weights, strict=True) for x in a.loras
     ]
-    cost = {k: sum(a.cost.get(k, 0.0) for a in adapters) for a in adapters for k in a.cost}
+    spent = {k: [a.cost.get(k, 0.0) for a in adapters] for a in adapters for k in a.cost}
+    cost = {k: max(each) if k == PEAK else sum(each) for k, each in spent.items()}  # they were trained one by one
     log = {f"{i}/{k}": v for i, a in enumerate(adapters) for k, v in a.log.items()}
     scales = [a.consistency_scale for a in adapters if a.consistency_scale is not None]
     first = adapters[0]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -102,6 +103,11 @@ class ProtocolConfig(_Strict):
     objective: dict[str, dict[str, float]] = {}
 
 
+def _text(value: Any) -> Any:
+    """Returns a name that Hydra reads as a number as the text it is."""
+    return str(value) if type(value) is int else value
+
+
 class RunConfig(BaseModel):
     """One run; what the method's own fields may be is the method's to say."""
 
@@ -110,7 +116,7 @@ class RunConfig(BaseModel):
     model: ModelConfig
     dataset: DatasetConfig
     protocol: ProtocolConfig
-    concept: str
+    concept: Annotated[str, BeforeValidator(_text)]
     seed: NonNegativeInt
     root: str
     tuned: Literal["auto", "none"]

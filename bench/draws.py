@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bench.backbone.base import Backbone
     from bench.concept import Concept
 
+PRIOR = "prior_drawn"  # among the costs of a training under way: the prior's pictures are counted
+
 
 class Draws:
     """Draws batches, each from the generator of its seed, stage and step.
@@ -79,7 +81,11 @@ class Draws:
         """Returns a batch of the class's own pictures, `count` of which the untouched model makes first."""
         prompt = self.concept.class_prompt
         if self._prior is None:
+            before = dict(self._log.cost)
             self._prior = self.imagine([prompt] * count)
+            if PRIOR in before:  # drawn again after an interruption, which is not what the training costs
+                self._log.cost = before
+            self._log.cost[PRIOR] = 1
         return self.noised("prior-noise", step, size, self._prior, [(prompt, prompt)] * count)
 
     def partly_denoised(

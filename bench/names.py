@@ -15,6 +15,8 @@ from typing import Any
 from bench import pipelines
 from bench.errors import BenchError
 
+OURS = ("methods", "metrics", "bench")  # packages of the harness
+
 
 def resolve_name(target: str, field: str) -> Any:
     """Imports `package.module.Name`.
@@ -61,9 +63,17 @@ def source_file(target: str, field: str) -> Path:
 
 
 def source_hash(target: str, field: str) -> str:
-    """Returns a hash of that file: a changed method or metric is another one, unless it was shown to be the same."""
-    own = hashlib.sha256(source_file(target, field).read_bytes()).hexdigest()
-    return _same_as().get(own, own)
+    """Returns a hash of that file, or of its whole package where that is not the harness's own: a changed method or
+    metric is another one, unless it was shown to be the same.
+    """
+    file, package = source_file(target, field), target.partition(".")[0]
+    spec = importlib.util.find_spec(package)
+    inside = [Path(p) for p in spec.submodule_search_locations or ()] if spec and package not in OURS else []
+    files = sorted({file, *(f for folder in inside for f in folder.rglob("*.py"))})
+    digest = hashlib.sha256()
+    for each in files:
+        digest.update(each.read_bytes())
+    return _same_as().get(digest.hexdigest(), digest.hexdigest())
 
 
 # What pictures, trainings and attacks depend on, beside the backbone's own files.

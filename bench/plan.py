@@ -138,10 +138,10 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     unknown = load_concept(dataset, novel, pictures, how) if novel and attacked else None
     weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
     trainings, own = _trainings(config, (name, target, fields), weights, concept)
-    train = train or own
+    given, train = train, train or own
     attacks = attack_keys(config, concept, unknown, templates, weights, train)
     beneath = next((t.beneath for t in trainings if t.beneath), "")
-    stages = stage_parts(config, train, beneath, weights, cells, attacks)
+    stages = stage_parts(config, train, beneath, weights, cells, attacks, concept.fingerprint() if given else "")
     keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks
     return Plan(
         config, _entry(name, config["gate"]), target, fields, tuned, concept, cells, model_folder, lora, trainings,

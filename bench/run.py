@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,8 @@ def preflight(plan: Plan) -> None:
     root = plan.config["root"]
     try:
         Path(root).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
     except OSError as error:
         raise BenchError(f"root={root}: {error.strerror}; a folder that can be written would be right") from None
 

@@ -12,7 +12,8 @@ from bench.adapter import Adapter, Lora
 from bench.backbone.gate import Gate
 from bench.backbone.token import ConceptToken
 from bench.checkpoint import Checkpoint
-from bench.draws import Draws
+from bench.draws import PRIOR, Draws
+from bench.errors import Diverged
 from bench.loop import Batch, Group, fit
 
 if TYPE_CHECKING:
@@ -161,7 +162,11 @@ class Workbench(Draws):
         batches = draw or (lambda step: self.batch(stage, step, batch_size))
         half = self.backbone.dtype == torch.float16  # whose gradients vanish unless the loss is scaled
         scaler = torch.amp.GradScaler(self.backbone.device.type, enabled=half)
-        fit(stage, groups, batches, loss, steps, self._checkpoint, self._log, after_step, also, scaler)
+        try:
+            fit(stage, groups, batches, loss, steps, self._checkpoint, self._log, after_step, also, scaler)
+        except Diverged as error:  # a method that sees it itself has no curves to say
+            error.curves = error.curves or self._log.curves
+            raise
 
     def adapter(
         self, lora: str | None = None, word: str | None = None, delta: str | None = None, *,
@@ -174,9 +179,12 @@ class Workbench(Draws):
         changes = self.backbone.deltas.state(delta) if delta else {}
         self.backbone.clear()
         return Adapter(loras, tokens, changes, consistency_scale, prefix=self.backbone.prefix, base=self.model["name"],
-                       log=self._log.curves, cost=dict(self._log.cost))  # fmt: skip
+                       log=self._log.curves, cost=self._spent())  # fmt: skip
 
     def edited(self, delta: dict[str, Tensor]) -> Adapter:
         """Returns an adapter of weight changes that were worked out, not trained."""
         self._log.cost["parameters"] += sum(v.numel() for v in delta.values())
-        return Adapter(delta=delta, prefix=self.backbone.prefix, base=self.model["name"], cost=dict(self._log.cost))
+        return Adapter(delta=delta, prefix=self.backbone.prefix, base=self.model["name"], cost=self._spent())
+
+    def _spent(self) -> dict[str, float]:
+        return {name: cost for name, cost in self._log.cost.items() if name != PRIOR}

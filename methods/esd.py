@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from bench.workbench import Batch, Group
 
@@ -26,7 +26,7 @@ class ESD:
         lr: learning rate.
         steps: optimizer steps.
         eta: η, how far beyond the unconditional prediction.
-        denoise_steps: of the sampler that x_t comes from.
+        denoise_steps: of the sampler that x_t comes from; x_t is after one of them at least, and before the last.
         guidance_scale: of that sampler.
     """
 
@@ -34,7 +34,7 @@ class ESD:
     lr: PositiveFloat = 1e-5
     steps: PositiveInt = 1000
     eta: NonNegativeFloat = 1.0
-    denoise_steps: PositiveInt = 50
+    denoise_steps: Annotated[int, Field(ge=2)] = 50
     guidance_scale: PositiveFloat = 3.0
 
     tasks: ClassVar[tuple[str, ...]] = ("erase", "multi", "roundtrip")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from bench.workbench import Batch, Gate, Group
 
@@ -55,7 +55,7 @@ class SPM:
         anchors: anchors a step.
         anchor_mode: `paper` draws real words by their distance; `official` random directions, every second
             anchor being the empty prompt, as the released code's batching has it.
-        denoise_steps: of the sampler that x_t comes from.
+        denoise_steps: of the sampler that x_t comes from; x_t is after one of them at least, and before the last.
         guidance_scale: of that sampler.
         combine: several membranes at once, see `bench.backbone.gate.Gate`.
     """
@@ -68,7 +68,7 @@ class SPM:
     anchor_power: NonNegativeFloat = 1.0
     anchors: PositiveInt = 4
     anchor_mode: Literal["paper", "official"] = "paper"
-    denoise_steps: PositiveInt = 30
+    denoise_steps: Annotated[int, Field(ge=2)] = 30
     guidance_scale: PositiveFloat = 3.0
     combine: Literal["paper", "official"] = "paper"
 

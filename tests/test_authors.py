@@ -16,6 +16,7 @@ from bench.__main__ import main
 from bench.compose import compose
 from bench.errors import BenchError, own_line
 from bench.row import Row
+from bench.sweeps import served
 from tests import tiny
 
 
@@ -288,6 +289,23 @@ def test_a_syntax_error_is_told_where_it_stands(tmp_path: Path, capsys: pytest.C
     assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"SyntaxError in {tmp_path / 'unwritten.py'}, line 3: invalid syntax" in line
+
+
+def test_a_plan_says_what_a_run_would_of_a_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that cannot be read is one line, and a class that a package takes from its own module is found."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "halfwritten.py").write_text("class Mine(:\n    pass\n")
+    assert main(["plan", "method._target_=halfwritten.Mine"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"SyntaxError in {tmp_path / 'halfwritten.py'}, line 1" in line
+    (tmp_path / "from_within").mkdir()
+    (tmp_path / "from_within" / "__init__.py").write_text("from from_within.impl import Mine as Theirs\n")
+    (tmp_path / "from_within" / "impl.py").write_text("class Mine: ...\n")
+    assert served.stated("from_within.Theirs").tasks is None
+    with pytest.raises(BenchError, match="has no class 'Mine'"):
+        served.stated("from_within.Mine")
 
 
 @pytest.mark.parametrize(

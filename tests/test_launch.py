@@ -19,7 +19,7 @@ from tiny import run_args, unet_folder
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.row import Row
-from bench.sweeps.job import Job, Outcome, do
+from bench.sweeps.job import Job, Outcome, do, gone
 from bench.sweeps.launch import LAUNCHERS, launcher
 
 KINDS = {
@@ -91,6 +91,29 @@ def test_a_worker_that_dies_loses_its_run_and_says_so(monkeypatch: pytest.Monkey
     found = {o.job.name: o for o in launcher({"name": "joblib", "processes": 2}).run(jobs)}
     assert set(found) == {"first", "second"}
     assert (found["second"].status, found["second"].reason) == ("lost", "a worker process died")
+
+
+def _dies_of_itself_or_once(job: Job) -> Outcome:
+    """The third always dies; a neighbour of it may have been running, and must not be lost with it."""
+    if job.name == "2":
+        os._exit(1)
+    return Outcome(job, "ok")
+
+
+def test_one_worker_that_dies_does_not_end_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("joblib")
+    monkeypatch.setattr("bench.sweeps.job.apart", _dies_of_itself_or_once)
+    jobs = [Job((), "/", str(k)) for k in range(8)]
+    found = [(o.job.name, o.status) for o in launcher({"name": "joblib", "processes": 2}).run(jobs)]
+    assert sorted(found) == [(str(k), "lost" if k == 2 else "ok") for k in range(8)]
+
+
+def test_a_row_that_was_written_is_not_lost_with_its_process(model: Path, tmp_path: Path) -> None:
+    said = ("+method=none", "concept=poodle", *run_args(model)[:-1], f"root={tmp_path}")
+    job = Job(said, str(tmp_path), "it")
+    assert gone(job, "killed").status == "lost"
+    assert do(job).status == "ok"
+    assert gone(job, "killed").status == "ok"
 
 
 def test_a_launcher_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

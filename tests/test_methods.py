@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.adapter import Adapter, Lora, merge
 from bench.backbone.base import Backbone
 from bench.backbone.gate import Gate
+from bench.checkpoint import Checkpoint
 from bench.concept import Concept
 from bench.errors import BenchError, Diverged
 from bench.workbench import Workbench
@@ -203,6 +204,38 @@ def test_the_prior_weighs_as_said(make: Any) -> None:
         total, instance, prior = (log[f"custom-diffusion/{k}"][0] for k in ("loss", "instance", "prior"))
         assert total == pytest.approx(instance + weight * prior, abs=2e-6)
         assert prior > 0
+
+
+def test_the_priors_pictures_are_counted_once_however_often_it_is_interrupted(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are drawn again where training goes on, which is not what the training costs."""
+    monkeypatch.setattr("bench.checkpoint.Checkpoint.due", lambda self: True)
+    method, checkpoint = CustomDiffusion(steps=3, prior_images=2), Checkpoint(tmp_path / "kept")
+    whole = method.train(*make())
+    workbench, of = make()
+    step = workbench.batch
+
+    def stop(stage: str, k: int, size: int) -> Any:
+        if k == 2:
+            raise KeyboardInterrupt
+        return step(stage, k, size)
+
+    workbench._checkpoint = checkpoint
+    monkeypatch.setattr(workbench, "batch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        method.train(workbench, of)
+    again, of = make()
+    again._checkpoint = checkpoint
+    resumed = method.train(again, of)
+    spent = ("forward_images", "grad_forward_images", "steps", "parameters")
+    assert {k: resumed.cost[k] for k in spent} == {k: whole.cost[k] for k in spent}
+    assert set(resumed.cost) == set(whole.cost) and "prior_drawn" not in whole.cost
+
+
+def test_trainings_one_after_the_other_need_the_memory_of_one() -> None:
+    parts = [Adapter(cost={"peak_memory_mib": peak, "steps": 5.0}) for peak in (100.0, 120.0)]
+    assert merge(parts, [1, 1]).cost == {"peak_memory_mib": 120.0, "steps": 10.0}
 
 
 # --- erasers -----------------------------------------------------------------------------------

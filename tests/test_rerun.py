@@ -86,6 +86,15 @@ WRONG = {
     "hydra": ("python -m bench +method=none hydra.run.dir=/", "provenance.command"),
     "a target": ("python -m bench +method=none method._target_=shutil.rmtree", "shutil.rmtree"),
     "a list": ("python -m bench +method=none 'protocol.metrics=[os.path.join]'", "--trust"),
+    "an interpolation": (
+        "python -m bench +method=dpg 'customizer=.' 'method.reward={_target_: \"subprocess${customizer}getoutput\"}'",
+        "provenance.command",
+    ),
+    "the harness itself": (
+        "python -m bench +method=dpg 'method.reward={_target_: bench.__main__.main, argv: [data]}'",
+        "bench.__main__",
+    ),
+    "a cast": ("python -m bench +method=dpg 'method.reward=str(os.system)'", "os.system"),
     "half a quote": ("python -m bench '+method=none", "provenance.command"),
     "another method": ("python -m bench +method=none concept=racing_car", "method none"),
     "another seed": ("python -m bench +method=dreambooth_lora concept=racing_car seed=7", "seed 7"),
@@ -121,3 +130,9 @@ def test_every_published_row_can_be_planned_again(root: Path) -> None:
     for row in rows[:: max(1, len(rows) // 12)]:
         planned = rerun.plan(row, rerun.overrides(row, trust=False), "runs")
         assert planned.hyperparameters == row.hyperparameters
+
+
+def test_a_reward_of_the_harness_and_an_installed_method_need_no_trust(made: Path, tmp_path: Path) -> None:
+    for said in ("+method=dpg_dino", "+method=dpg 'method.reward={_target_: bench.rewards.Following, kind: dino}'"):
+        row = rerun.read(_changed(made, tmp_path / "row.json", provenance={"command": f"python -m bench {said}"}))
+        assert rerun.overrides(row, trust=False)[0] == said.split()[0]

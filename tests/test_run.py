@@ -199,3 +199,9 @@ def test_a_method_outside_its_task_is_refused_before_anything_is_loaded(
     assert main(["+method=purecc", "concept=erase_cat", f"root={tmp_path}"]) == 2
     assert "erase" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_root_that_nobody_can_write_is_refused_before_anything_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["+method=none", *SMALL, "root=/proc"]) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+    assert "root=/proc: " in line and "a folder that can be written would be right" in line

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bench.compose import compose
+from bench.errors import BenchError
 from bench.plan import make
 from bench.row import Row, Value
 from bench.sweeps import tune
@@ -57,6 +58,14 @@ def test_the_best_trial_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert said["found"]["trials"] == len(said["found"]["tried"]) == 4
     best = max(said["found"]["tried"], key=lambda t: t["score"])
     assert said["values"] == {k: v for k, v in best.items() if k not in ("score", "scores")}
+
+
+def test_a_search_in_which_nothing_ended_well_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = _row("failed").model_copy(update={"reason": "no memory"})
+    monkeypatch.setattr("bench.run.run", lambda plan: (failed, False))
+    with pytest.raises(BenchError, match=r"tune uce: no trial's runs ended well .*no memory"):
+        tune.tune("uce", "sticker-unet", 2, str(tmp_path / "runs"), tmp_path)
+    assert not list(tmp_path.rglob("uce.yaml"))
 
 
 def test_a_method_of_ones_own_is_tuned_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,38 +39,45 @@ def train(plan: Plan, store: Store, backbone: Callable[[], Backbone]) -> None:
 
 def _train(plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone]) -> None:
     diverged = store.path("train", f"{training.key}.diverged.json")
+    checkpoints = store.path("train", f"{training.key}.checkpoints")
 
     def trained(folder: Path) -> None:
         _raise_again(diverged)
-        from bench.adapter import Adapter
-        from bench.checkpoint import Checkpoint
-        from bench.memory import named_shortage, peak_memory
-        from bench.workbench import Workbench
-
-        method, concept = instantiate(plan, training), training.concept
-        with beneath(training, store, backbone), named_shortage(f"training {training.method}", "method.batch_size"):
-            checkpoint = Checkpoint(folder.with_name(f"{training.key}.checkpoints"))
-            bench = Workbench(backbone(), concept, plan.config["seed"], plan.config["model"], checkpoint)
-            try:
-                with peak_memory(backbone().device.type) as peak:
-                    adapter = method.train(bench, concept)
-                    if not isinstance(adapter, Adapter):
-                        raise BenchError(f"method {training.method}: train returns {type(adapter).__name__}; "
-                                         "workbench.adapter(…) or an Adapter would be right")  # fmt: skip
-                    adapter.cost["peak_memory_mib"] = peak()
-                adapter.save(folder)
-            finally:
-                backbone().clear()
+        try:
+            _made(plan, training, store, backbone, checkpoints).save(folder)
+        except Diverged as error:  # kept while no other process trains it
+            write_text(diverged, json.dumps({"reason": str(error), "curves": error.curves}))
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise
 
     about = {"method": training.target, "concept": training.concept.name}
-    try:
-        store.once("train", training.key, about, trained)
-    except Diverged as error:
-        write_text(diverged, json.dumps({"reason": str(error), "curves": error.curves}))
-        raise
-    finally:
-        if diverged.exists() or store.path("train", training.key).exists():  # else it was interrupted, and goes on
-            shutil.rmtree(store.path("train", f"{training.key}.checkpoints"), ignore_errors=True)
+    store.once("train", training.key, about, trained)
+    shutil.rmtree(checkpoints, ignore_errors=True)  # the run is done
+
+
+def _made(
+    plan: Plan, training: Training, store: Store, backbone: Callable[[], Backbone], checkpoints: Path
+) -> Adapter:  # fmt: skip
+    """Trains, and returns what that leaves."""
+    from bench.adapter import PEAK, Adapter
+    from bench.checkpoint import Checkpoint
+    from bench.memory import named_shortage, peak_memory
+    from bench.workbench import Workbench
+
+    method, concept = instantiate(plan, training), training.concept
+    with beneath(training, store, backbone), named_shortage(f"training {training.method}", "method.batch_size"):
+        seed, model = plan.config["seed"], plan.config["model"]
+        bench = Workbench(backbone(), concept, seed, model, Checkpoint(checkpoints))
+        try:
+            with peak_memory(backbone().device.type) as peak:
+                adapter = method.train(bench, concept)
+                if not isinstance(adapter, Adapter):
+                    raise BenchError(f"method {training.method}: train returns {type(adapter).__name__}; "
+                                     "workbench.adapter(…) or an Adapter would be right")  # fmt: skip
+                adapter.cost[PEAK] = peak()
+        finally:
+            backbone().clear()
+    return adapter
 
 
 def _raise_again(diverged: Path) -> None:

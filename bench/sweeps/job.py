@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import BenchError
+
 OK, LOST = "ok", "lost"
 
 
@@ -77,3 +79,17 @@ def apart(job: Job) -> Outcome:
 def lost(job: Job, reason: str) -> Outcome:
     """Returns the outcome of a job that left no row."""
     return Outcome(job, LOST, reason)
+
+
+def gone(job: Job, reason: str) -> Outcome:
+    """Returns the outcome of a job whose process is gone: its row's, where that was written before."""
+    from bench.compose import compose
+    from bench.plan import make
+    from bench.row import Row
+
+    try:
+        folder = make(*compose(list(job.overrides))).folder
+        row = Row.model_validate_json((folder / "row.json").read_text(encoding="utf-8"))
+    except (BenchError, OSError, ValueError):
+        return lost(job, reason)
+    return Outcome(job, row.status, row.reason)

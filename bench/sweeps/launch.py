@@ -34,22 +34,46 @@ class Joblib(Launcher):
     processes: PositiveInt
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Runs jobs in processes that divide the cores; a worker keeps its model for its next job."""
-        from joblib import Parallel, delayed, parallel_config
+        """Runs jobs in processes that divide the cores; a worker keeps its model for its next job.
+
+        One that dies takes the others of its pool with it: what they were at is then run again one at a time, so that
+        only a run that dies by itself is lost, and the rest go on in a new pool.
+        """
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        from bench.sweeps.job import apart, lost
+        from bench.sweeps.job import gone
 
-        done, count = set(), min(self.processes, len(jobs))
-        threads = max(1, (os.cpu_count() or 1) // count)
-        with parallel_config("loky", n_jobs=count, inner_max_num_threads=threads):
-            parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+        left, count = list(jobs), min(self.processes, len(jobs))
+        while left:
+            taken: list[Job] = []
+            ended: set[Job] = set()
             try:
-                for outcome in parallel(delayed(apart)(job) for job in jobs):
-                    done.add(outcome.job)
+                for outcome in self._pool(left, count, taken):
+                    ended.add(outcome.job)
                     yield outcome
             except BrokenProcessPool:
-                yield from (lost(job, "a worker process died") for job in jobs if job not in done)
+                taken = taken or left
+            for job in (j for j in taken if j not in ended):
+                try:
+                    yield from self._pool([job], max(count, 2), [])
+                except BrokenProcessPool:
+                    yield gone(job, "a worker process died")
+            left = [j for j in left if j not in taken]
+
+    def _pool(self, jobs: Sequence[Job], count: int, taken: list[Job]) -> Iterator[Outcome]:
+        """Runs jobs in a pool, and notes each that was handed to it."""
+        from joblib import Parallel, delayed, parallel_config
+
+        from bench.sweeps.job import apart
+
+        def calls() -> Iterator[Any]:
+            for job in jobs:
+                taken.append(job)
+                yield delayed(apart)(job)
+
+        with parallel_config("loky", n_jobs=count, inner_max_num_threads=max(1, (os.cpu_count() or 1) // count)):
+            parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+            yield from parallel(calls())
 
 
 class Slurm(Launcher):
@@ -65,7 +89,7 @@ class Slurm(Launcher):
         """Submits one array, waits for its jobs and yields what each did; those go on without this process."""
         import submitit
 
-        from bench.sweeps.job import lost
+        from bench.sweeps.job import gone
 
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise BenchError("launcher=slurm: no sbatch on this machine; launcher.cluster=local runs its jobs here")
@@ -79,7 +103,7 @@ class Slurm(Launcher):
                 yield from ended.result()
             except Exception as error:  # killed, or out of time or memory: submitit has no one class for them
                 said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                yield from (lost(job, f"{said}; {ended.paths.stderr}") for job in of[ended.job_id])
+                yield from (gone(job, f"{said}; {ended.paths.stderr}") for job in of[ended.job_id])
 
 
 class _Share:
@@ -108,7 +132,7 @@ class Ray(Launcher):
         """Runs jobs as tasks; Ray gives each as many threads as it has CPUs."""
         import ray
 
-        from bench.sweeps.job import apart, lost
+        from bench.sweeps.job import apart, gone
 
         ray.init(address=self.address, log_to_driver=False)
         task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(apart)
@@ -119,7 +143,7 @@ class Ray(Launcher):
             try:
                 yield ray.get(ended)
             except ray.exceptions.RayError as error:
-                yield lost(job, (str(error).strip() or type(error).__name__).splitlines()[0])
+                yield gone(job, (str(error).strip() or type(error).__name__).splitlines()[0])
         ray.shutdown()
 
 

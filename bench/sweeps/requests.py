@@ -14,6 +14,7 @@ from bench.data import dataset
 from bench.errors import BenchError, NotServed
 from bench.plan import Plan, dataset_folder, make
 from bench.progress import track
+from bench.words import quoted
 
 log = logging.getLogger("bench")
 ALL = "all"
@@ -66,7 +67,7 @@ def requests(overrides: list[str]) -> list[Request]:
     if not names:
         raise BenchError(f"concept={config['concept']}: the dataset {config['dataset']['name']} holds none")
     rest = [o for o in config["_given"] if o.lstrip("+").split("=")[0] != "concept"]
-    return [Request(config | {"concept": n, "_given": [*rest, f"concept={n}"]}, method, False) for n in names]
+    return [Request(config | {"concept": n, "_given": [*rest, f"concept={quoted(n)}"]}, method, False) for n in names]
 
 
 def plans(lists: Sequence[list[str]]) -> list[Plan]:

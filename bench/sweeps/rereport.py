@@ -40,13 +40,14 @@ class Kept(Store):
             raise _Gone(f"{self.path(stage, key)}")
 
 
-def found(run: Path) -> tuple[Row, Plan, Kept]:
+def found(run: Path, trust: bool = False) -> tuple[Row, Plan, Kept]:
     """Returns a run's row, its plan with the keys the row has, and the store they are of.
 
     The prompts are those its pictures were made for, also where the dataset has changed since.
 
     Args:
         run: its folder, `<root>/<method>/<name>`, or the row.json in it.
+        trust: whether its command may name code of other packages.
 
     Raises:
         BenchError: there is no row, or it cannot be planned here.
@@ -56,7 +57,7 @@ def found(run: Path) -> tuple[Row, Plan, Kept]:
     root = path.resolve().parent.parent.parent
     if not (root / "store").is_dir():
         raise BenchError(f"{path}: no store beside it; a run's folder under its root would be right")
-    planned = plan(row, overrides(row, trust=False), str(root))
+    planned = plan(row, overrides(row, trust), str(root))
     keys = {k: v for k, v in row.fingerprints.items() if k != "concept_content"}
     missing = [stage for stage in ("train", "base", "generate", "score") if stage not in keys]
     if missing:
@@ -80,16 +81,17 @@ def asked(folder: Path) -> PromptGrid | None:
     return PromptGrid(cells=cells)
 
 
-def rereport(run: Path, to: Path | None) -> Path:
+def rereport(run: Path, to: Path | None, trust: bool = False) -> Path:
     """Renders a run's page again. Returns where it lies.
 
     Args:
         run: its folder.
         to: the file to write; the run's own `report.html` if left out.
+        trust: whether its command may name code of other packages.
     """
     from bench.page.report import write_report
 
-    row, planned, store = found(run)
+    row, planned, store = found(run, trust)
     folder = run.parent if run.suffix == ".json" else run
     return write_report(planned, row, store, _attacks(planned, store), to or folder / "report.html")
 

@@ -6,7 +6,9 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
 from bench.found import CARRIER
@@ -15,7 +17,7 @@ from bench.row import Row
 from bench.sweeps.pairs import differences, pairs, show, verdict
 
 COMMAND = ["python", "-m", "bench"]
-OURS = ("methods", "metrics", "bench")
+OURS = ("methods.", "metrics.", "bench.rewards.")  # code that a row may name
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
 
 
@@ -52,11 +54,37 @@ def overrides(row: Row, trust: bool) -> list[str]:
     if words[:3] != COMMAND or not all("=" in w and not w.startswith(("-", "hydra")) for w in ours):
         raise BenchError(f"provenance.command: {said!r}; python -m bench KEY=VALUE ... would be right")
     given = [w for w in words[3:] if w.lstrip("+").split("=")[0] != "root"]
-    for word in given:
-        for part in re.split(r"[\[\],{}:\s'\"]+", word.partition("=")[2]):
-            if DOTTED.match(part) and part.split(".")[0] not in OURS and not trust:
-                raise BenchError(f"provenance.command: {word} names code of elsewhere; --trust would run it")
+    if not trust:
+        _check_named(given)
     return given
+
+
+def _check_named(given: list[str]) -> None:
+    """Checks what code a command comes to name, once all that stands for something else in it is resolved.
+
+    Raises:
+        BenchError: it is not ours.
+    """
+    from bench.compose import compose
+
+    for word in given:  # as it is written: a module is looked for, and its packages imported, where one is composed
+        for part in re.split(r"[\[\](),{}:\s'\"]+", word.partition("=")[2]):
+            if DOTTED.match(part) and not part.startswith(OURS):
+                raise BenchError(f"provenance.command: {word} names code of elsewhere; --trust would run it")
+    config, _ = compose(given)
+    by_name = not any(w.lstrip("+").startswith("method._target_") for w in given)  # a method that is installed here
+    method = {k: v for k, v in config["method"].items() if not (by_name and k == "_target_")}
+    for said in _strings([method, config["protocol"]["metrics"]]):
+        if DOTTED.match(said) and not said.startswith(OURS):
+            raise BenchError(f"provenance.command: names {said}, code of elsewhere; --trust would run it")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _strings(each)
 
 
 def plan(row: Row, given: list[str], root: str) -> Plan:

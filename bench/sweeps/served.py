@@ -31,13 +31,26 @@ def stated(target: str) -> Stated:
         BenchError: there is no such module or class.
     """
     path, name = source_file(target, "method._target_"), target.rpartition(".")[2]
-    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    try:
+        nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    except SyntaxError as error:
+        where = f"{path}, line {error.lineno}"
+        raise BenchError(f"method._target_={target}: SyntaxError in {where}: {error.msg}") from None
     found = next((n for n in nodes if isinstance(n, ast.ClassDef) and n.name == name), None)
     if found is None:
-        raise BenchError(f"method._target_={target}: {path} has no class {name!r}")
+        if not any(_names(n, name) for n in nodes):
+            raise BenchError(f"method._target_={target}: {path} has no class {name!r}")
+        return Stated(None, None, None)  # it is from another module
     own = {n.target.id: n for n in found.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
     fields = tuple(k for k, n in own.items() if "ClassVar" not in ast.unparse(n.annotation))
     return Stated(_words(own.get("tasks")), _words(own.get("families")), None if found.bases else fields)
+
+
+def _names(node: ast.stmt, name: str) -> bool:
+    """Returns whether a statement of a module gives it a name other than by a class: an import, or what is assigned."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return any((a.asname or a.name) in (name, "*") for a in node.names)
+    return isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
 
 
 def _words(node: ast.AnnAssign | None) -> tuple[str, ...] | None:

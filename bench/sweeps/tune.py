@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.row import Row
 
 log = logging.getLogger("bench")
+LOST = -1e9  # a run that did not end well
 HEAD = "# Found by `{command}`.\n"
 
 
@@ -53,7 +54,7 @@ def space_of(said: dict[str, Any], model: str) -> dict[str, list[Any]]:
 def objective(row: Row, weights: dict[str, float]) -> float:
     """Returns the weighted sum of a row's values; a value the row lacks counts as nothing."""
     if row.status != "ok":
-        return -1e9
+        return LOST
     return sum(w * row.measured[name].value for name, w in weights.items() if name in row.measured)
 
 
@@ -97,6 +98,8 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
         done.append(Trial(values, scores))
         log.info("trial %d of %d: score %.4f", count, len(tried), done[-1].score)
     best = max(done, key=lambda t: t.score)
+    if LOST in best.scores:
+        raise BenchError(f"tune {method}: no trial's runs ended well on every concept ({row.reason}); nothing was kept")
     found = {
         "trials": len(done), "training_seconds": round(trained), "objective": weights, "score": best.score,
         "concepts": config["dataset"]["development"][kind],

@@ -19,10 +19,11 @@ def report(args: list[str]) -> int:
     parser = Arguments("python -m bench report", description=report.__doc__)
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page; the run's report.html if left out")
+    parser.add_argument("--trust", action="store_true", help="the row's command may name code of other packages")
     options = parser.parse_args(args)
     from bench.sweeps.rereport import rereport
 
-    sys.stdout.write(f"{rereport(options.run, options.out)}\n")
+    sys.stdout.write(f"{rereport(options.run, options.out, options.trust)}\n")
     return 0
 
 
