@@ -67,6 +67,15 @@ class Figures:
         """Returns the untouched model's mean, or the references'."""
         return float(self.board.anchors[name][column][0][0])
 
+    def control(self, name: str, method: str) -> float:
+        """Returns what an attack's control came to under a method: the mean over concepts of their seeds' mean."""
+        self._at(method)
+        said: dict[str, list[float]] = {}
+        for row in self.board.rows:
+            if row.method == method and row.status == "ok":
+                said.setdefault(row.concept, []).append(row.anchors["control"][name].value)
+        return float(np.mean([np.mean(values) for values in said.values()]))
+
     def of(self, column: str, method: str, concept: str) -> float:
         """Returns a method's mean over the seeds of one concept."""
         values = self.board.cells.values[column][self._at(method), self.board.cells.concepts.index(concept)]
