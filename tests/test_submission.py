@@ -381,7 +381,11 @@ def test_a_run_counts_once(good: Files, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["validate", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "b.zip: method, concept, seed, protocol, gate: as in" in line
-    _zip(tmp_path / "b.zip", good | {ROW: good[ROW].replace(b'"theirs"', b'"renamed"')})
+    renamed = good[ROW].replace(b'"theirs"', b'"renamed"')
+    _zip(tmp_path / "b.zip", good | {ROW: renamed})
+    assert main(["validate", str(tmp_path)]) == 2
+    assert "fingerprints.score=" in capsys.readouterr().err  # the same run under another name
+    _zip(tmp_path / "b.zip", good | {ROW: renamed.replace(b"c" * 16, b"d" * 16)})
     assert main(["validate", str(tmp_path)]) == 0
 
 

@@ -74,6 +74,7 @@ def _both(*changes: Callable[[Said], None]) -> Callable[[Said], None]:
 
 RUN_IT = "$(touch ran) `touch ran`"
 FIELDS: dict[str, tuple[Callable[[Said], None], str]] = {
+    "a time that is none": (_set("provenance>finished", "0"), "provenance.finished="),
     "another schema": (_set("schema_version", 2), "schema_version=2: 1"),
     "a schema in words": (_set("schema_version", "1"), "schema_version='1'"),
     "a schema that is true": (_set("schema_version", True), "schema_version=True"),

@@ -21,6 +21,7 @@ from bench.rows.place import board_of, name_of
 PLAIN = re.compile(r"\w[\w.-]{0,99}")  # a name becomes a file, a folder, a heading and a link
 VALUE = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})?")
 TEXT = re.compile(r"[^<>|`\\\x00-\x1f\x7f]{0,200}")  # stands in tables and pages as it is
+TIME = re.compile(r"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d[+-]\d{4}")
 KEY = re.compile(r"[0-9a-f]{16}")
 NAMES = ("method", "model", "dataset", "concept", "kind", "protocol")
 ROUNDED = 1e-5
@@ -114,6 +115,9 @@ def _made(row: Row) -> Iterator[str]:
     for name, key in row.fingerprints.items():
         if not KEY.fullmatch(key):
             yield f"fingerprints.{place((name,))}={shown(key)}: the 16 digits of a key would be right"
+    ended = row.provenance.get("finished")
+    if ended is not None and not TIME.fullmatch(str(ended)):
+        yield f"provenance.finished={shown(ended)}: when it ended, as 2026-11-22T10:00:00+0000, would be right"
     if row.status == "ok" and "score" not in row.fingerprints:
         yield "fingerprints.score: missing; the key its values were found under"
     try:
