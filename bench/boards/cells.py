@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bench.boards.anchors import ANCHORS, anchor, values_of
 from bench.boards.resample import Array, means
-from bench.costs import costs_of, settled
+from bench.costs import settled
 from bench.row import Row
 
-ANCHORS = ("none", "learned", "references")  # methods of these names are no competitors
 SAME = 1e-3  # the last decimal of the tables: what differs by less has not moved
 
 
@@ -101,10 +99,10 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
     values = {c: np.full([len(a) for a in axes], np.nan) for c in directions}
     for row in own:
         cell = at[0][row.method], at[1][row.concept], at[2][row.seed]
-        for column, value in _of(row, better, costs):
+        for column, value in values_of(row, better, costs):
             values[column][cell] = value
     values |= {c: settled(c, values[c]) for c in costs}
-    anchors = {a: _anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
+    anchors = {a: anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
     copies = _copies(axes[0], {c: values[c] for c in better}, own)
     covered, every = _covered([values[c] for c in better], len(axes[0]))
     order = _order(axes[0], values, directions, covered == every)
@@ -145,36 +143,6 @@ def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, s
     first = next(iter(values))
     score = np.nan_to_num(oriented(means(values[first]), better[first]), nan=-np.inf)
     return sorted(indices, key=lambda i: (score[i] == -np.inf, not whole[i], -score[i], methods[i]))
-
-
-def _of(row: Row, columns: Iterable[str], costs: Iterable[str]) -> list[tuple[str, float]]:
-    found = [(c, row.measured[c].value) for c in columns if c in row.measured]
-    spent = costs_of(row)
-    found += [(c, float(spent[c])) for c in costs if c in spent]
-    return [(c, v) for c, v in found if math.isfinite(v)]
-
-
-def _anchor(
-    rows: Sequence[Row], name: str, columns: Iterable[str], costs: Sequence[str], at: dict[Any, int]
-) -> dict[str, Array]:
-    """Returns an anchor's values, one a concept: what most rows say of it, so that no single one moves it, else what
-    the untouched model's runs measured.
-
-    Runs of the references are no such source: the references stand there for pictures of every prompt.
-    """
-    beside: dict[tuple[str, str], list[float]] = {}
-    alone: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        own = row.anchors.get(name, {})
-        for column in columns if own else ():
-            if column in own and math.isfinite(own[column].value):
-                beside.setdefault((column, row.concept), []).append(own[column].value)
-        for column, value in _of(row, columns, costs) if row.method == name == ANCHORS[0] else []:
-            alone.setdefault((column, row.concept), []).append(value)
-    out = {c: np.full(len(at), np.nan) for c in columns}
-    for (column, concept), values in (alone | beside).items():
-        out[column][at[concept]] = Counter(values).most_common(1)[0][0]
-    return {c: v for c, v in out.items() if np.isfinite(v).any()}
 
 
 def _unmoved(row: Row) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import paths
-from bench.boards.cells import ANCHORS
+from bench.boards.anchors import ANCHORS
 from bench.compose import compose
 from bench.errors import BenchError, NotServed, near
 from bench.papers.claims import Claim, Claims
