@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,8 @@ def caution(config: Mapping[str, Any]) -> str:
 
 
 def _asked_for(command: str) -> bool:
+    if "model.random" not in re.sub(r"[\\'\"]", "", command):  # however it is quoted; most of many rows end here
+        return False
     try:
         words = [w.lstrip("+").partition("=") for w in shlex.split(command)]
     except ValueError:

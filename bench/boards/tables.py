@@ -50,9 +50,10 @@ FRONTS = """
 On a front is what no other method beats in both columns: in brackets the share of bootstrap draws in which it is there.
 Who is no better than the model before it in `{first}`, does nothing, repeats another's values or was not measured on
 every concept enters none. Anchors are drawn, and never on it. The hypervolume is the area between front and reference
-point.
+point.{few}
 
 """
+FEW = 4  # concepts; of fewer, draws are nearly all alike
 
 
 def render(board: Board) -> str:
@@ -172,7 +173,9 @@ def _fronts(board: Board) -> str:
         lines.append([f"[{front.name}]({path_of(front.name)})", " × ".join(front.columns), on, volume, reference])
     head = ["front", "columns", "on it", "hypervolume", "reference point"]
     pictures = "\n".join(f"![{f.name}]({path_of(f.name)})" for f in board.fronts)
-    return FRONTS.format(first=board.columns[0]) + _table(head, lines) + f"\n{pictures}\n"
+    few = " Draws of so few concepts are nearly all alike: a share near 1 says little here."
+    few = few if min(f.concepts for f in board.fronts) < FEW else ""
+    return FRONTS.format(first=board.columns[0], few=few) + _table(head, lines) + f"\n{pictures}\n"
 
 
 def _share(chance: float) -> str:
