@@ -97,6 +97,8 @@ def test_a_value_of_few_concepts_says_so() -> None:
     page = render([*rows[:2], make("a", "dog", measured=both), *rows[3:]])
     assert "| `a` | 0.500 [0.50, 0.50] | 0.300 (1 of 3) |" in page and "(1 of 3), is a mean" not in page
     assert "that many of the method's concepts" in page and "that many of" not in render(rows)
+    looked_at = board_page.render(analyse([*rows[:2], make("a", "dog", measured=both), *rows[3:]]), Path("none"))
+    assert "<small> (1 of 3)</small>" in looked_at
 
 
 def test_no_single_row_moves_an_anchor() -> None:

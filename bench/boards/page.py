@@ -14,7 +14,7 @@ from bench.boards.figures import LABELS, describe
 from bench.boards.pareto import UNMEASURED
 from bench.boards.resample import Array
 from bench.boards.strips import UNTOUCHED, embedded
-from bench.boards.tables import covered, number, runs, smallest_p
+from bench.boards.tables import covered, number, partly, runs, smallest_p
 from bench.show import ARROWS
 from bench.words import brief
 
@@ -116,7 +116,7 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
     if name not in board.columns:
         return {"value": number(mean, 0), "sort": sort, "best": False}
     rank, best, worst = (float(r[index]) for r in board.ranks[name])
-    out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2),
+    out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2) + partly(board, name, index),
            "best": _best(board, name, index), "bar": _bar((low, high, mean), column["range"]),
            "rank": number(rank, 0),
            "rank_bounds": _bounds(best, worst, 0), "difference": ""}  # fmt: skip
