@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,10 @@ class Cells:
         whole: Array = self.covered == self.every
         return whole
 
-    def on(self, column: str) -> Array:
-        """Returns on how many concepts a column was measured, (methods,)."""
-        count: Array = np.isfinite(self.values[column]).any(-1).sum(-1)
-        return count
+    @cached_property
+    def on(self) -> dict[str, Array]:
+        """Column → on how many concepts it was measured, (methods,)."""
+        return {c: np.isfinite(v).any(-1).sum(-1) for c, v in self.values.items()}
 
     def score(self, column: str, values: Array) -> Array:
         """Returns values so that the higher is the better."""

@@ -107,7 +107,7 @@ def covered(board: Board, index: int) -> str:
 
 def partly(board: Board, column: str, index: int) -> str:
     """Returns ` (2 of 5)` for a value of a method that was measured on fewer concepts than the method was."""
-    on, most = board.cells.on(column)[index], max(board.cells.on(c)[index] for c in board.columns)
+    on, most = board.cells.on[column][index], max(board.cells.on[c][index] for c in board.columns)
     return f" ({on} of {most})" if 0 < on < most else ""
 
 
