@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.boards.analysis import Board, analyse
 from bench.boards.leaderboard import read
-from bench.boards.resample import means
+from bench.boards.resample import mean_of, means
 from bench.boards.tables import span
 from bench.errors import BenchError
 from bench.store import write_text
@@ -70,11 +70,8 @@ class Figures:
     def control(self, name: str, method: str) -> float:
         """Returns what an attack's control came to under a method: the mean over concepts of their seeds' mean."""
         self._at(method)
-        said: dict[str, list[float]] = {}
-        for row in self.board.rows:
-            if row.method == method and row.status == "ok":
-                said.setdefault(row.concept, []).append(row.anchors["control"][name].value)
-        return float(np.mean([np.mean(values) for values in said.values()]))
+        own = [r for r in self.board.rows if r.method == method and r.status == "ok"]
+        return mean_of({(r.concept, r.seed): r.anchors["control"][name].value for r in own})
 
     def of(self, column: str, method: str, concept: str) -> float:
         """Returns a method's mean over the seeds of one concept."""

@@ -53,6 +53,11 @@ def means(values: Array) -> Array:
     return np.round(concept_means(concept_means(values)), DECIMALS)
 
 
+def mean_of(values: Mapping[tuple[str, int], float]) -> float:
+    """Returns the mean over concepts of their seeds' mean, of values by concept and seed."""
+    return float(means(pair_arrays({at: (v, v) for at, v in values.items()})[0])[0])
+
+
 def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
     """Returns bootstrap means, (draws, n): concepts, then seeds within them.
 

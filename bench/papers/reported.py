@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.boards.resample import means, pair_arrays
+from bench.boards.resample import mean_of
 from bench.papers.files import Cell
 from bench.papers.reproduce import Study
 from bench.row import Row
@@ -40,15 +40,10 @@ def reported(study: Study, rows: Sequence[Row]) -> list[Reported]:
                     name = _matching(column.metric, rows)
                     fit = [r for r in rows if r.method == method and table.kind in ("", r.kind)]
                     own = {(r.concept, r.seed): r.measured[name].value for r in fit if name in r.measured}
-                    mean = factor(column.scale) * _mean(own) if own else None
+                    mean = factor(column.scale) * mean_of(own) if own else None
                     scale = f" ({column.scale})" if column.scale else ""
                     out.append(Reported(table.where, label, f"{column.metric}{scale}", value, mean, name))
     return out
-
-
-def _mean(values: dict[tuple[str, int], float]) -> float:
-    """Returns the mean over concepts of their seeds' mean, as a board has it."""
-    return float(means(pair_arrays({at: (v, v) for at, v in values.items()})[0])[0])
 
 
 def factor(scale: str) -> float:
