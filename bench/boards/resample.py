@@ -58,40 +58,59 @@ def mean_of(values: Mapping[tuple[str, int], float]) -> float:
     return float(means(pair_arrays({at: (v, v) for at, v in values.items()})[0])[0])
 
 
-def resampled(values: Array, measured: Array, draws: int = DRAWS) -> Array:
-    """Returns bootstrap means, (draws, n): concepts, then seeds within them.
+def resampled(values: Array, draws: int = DRAWS) -> Array:
+    """Returns bootstrap means of what is measured, (draws, n): concepts, then seeds within them; NaN where nothing is.
 
-    Two patterns with the same number of concepts get the same concepts in a draw; what is compared is so paired.
+    Two with the same number of concepts get the same concepts in a draw; what is compared is so paired.
 
     Args:
-        values: (n, concepts, seeds).
-        measured: (concepts, seeds) of bools, at least one of them true; which of the values count.
+        values: (n, concepts, seeds), NaN where not measured.
         draws: bootstrap draws.
     """
-    size = measured.sum(1, keepdims=True)
-    share = 1.0 / (np.maximum(size, 1) * np.count_nonzero(size))  # of one pick of a concept's seeds
-    parts = np.where(measured, values * share, 0.0).reshape(len(values), -1)
-    return _counts(measured.tobytes(), measured.shape, draws) @ parts.T
+    concepts = np.isfinite(values).any(-1).sum(-1)
+    out = np.full((draws, len(values)), np.nan)
+    for count in np.unique(concepts[concepts > 0]):
+        own = concepts == count
+        parts = _parts(values[own], int(count))
+        used = parts.any(0)  # of concepts with two of three seeds, say, there are often none
+        out[:, own] = (parts[:, used] @ _picks(int(count), values.shape[2], draws)[used]).T
+    return out
 
 
-@lru_cache(maxsize=128)  # the columns of a board share patterns of what is measured, many where many runs failed
-def _counts(pattern: bytes, shape: tuple[int, int], draws: int) -> Array:
-    """Returns how often each cell is picked in each draw, (draws, concepts · seeds)."""
-    measured = np.frombuffer(pattern, dtype=bool).reshape(shape)
-    count = measured.sum(1)
-    there = np.flatnonzero(count)
-    at, which = _uniform(len(there), int(count.max()), draws)
-    concepts = there[(at * len(there)).astype(np.intp)]  # (draws, concepts that are there)
-    size, first = count[concepts], concepts * shape[1]
-    cells = np.argsort(~measured, axis=1, kind="stable")  # the measured seeds of a concept first
-    cells = (cells + np.arange(shape[0])[:, None] * shape[1]).ravel()
-    start = (np.arange(draws) * measured.size)[:, None]
-    picks = []
-    for seed, uniform in enumerate(which):
-        picked = start + cells.take(first + (uniform * size).astype(np.intp))
-        picks.append((picked if seed < count[there].min() else picked[seed < size]).ravel())
-    counts = np.bincount(np.concatenate(picks), minlength=draws * measured.size)
-    return counts.astype(np.min_scalar_type(int(counts.max()))).reshape(draws, -1)  # small, to be kept
+def _parts(values: Array, count: int) -> Array:
+    """Returns what one pick of each cell gives to a mean, (n, cells), of values that have `count` concepts each.
+
+    The cells are those of `_picks`: the concepts that are there, with as many seeds as are there, one after the other.
+    """
+    measured = np.isfinite(values)
+    size = measured.sum(-1)
+    which, concept, seed = np.nonzero(measured)
+    place, seeds = (np.cumsum(size > 0, axis=1) - 1)[which, concept], size[which, concept]
+    order = (np.cumsum(measured, axis=2) - 1)[which, concept, seed]
+    out = np.zeros((len(values), count, _cells(values.shape[2])))
+    out[which, place, _cells(seeds - 1) + order] = values[measured] / (seeds * count)
+    return out.reshape(len(values), -1)
+
+
+def _cells(seeds: Any) -> Any:
+    """Returns how many cells a concept of up to so many seeds has: 1 of one seed, 2 of two …"""
+    return seeds * (seeds + 1) // 2
+
+
+@lru_cache(maxsize=32)  # all that have as many concepts share them, whichever these are
+def _picks(concepts: int, seeds: int, draws: int) -> Array:
+    """Returns how often each cell is picked in each draw, (concepts · cells, draws), a concept having as many seeds as
+    its cell is of: a draw picks concepts, and for each as many of its seeds as it has.
+    """
+    at, which = _uniform(concepts, seeds, draws)
+    start = (at * concepts).astype(np.intp) * _cells(seeds)
+    picked = [
+        start + _cells(size - 1) + (uniform * size).astype(np.intp)
+        for size in range(1, seeds + 1)
+        for uniform in which[:size]
+    ]
+    flat = (np.stack(picked) * draws + np.arange(draws)[:, None]).ravel()
+    return np.bincount(flat, minlength=concepts * _cells(seeds) * draws).reshape(-1, draws).astype(float)
 
 
 @lru_cache(maxsize=4)
@@ -128,11 +147,7 @@ def _drawn_of(values: Array, draws: int) -> Array:
 
 @lru_cache(maxsize=32)  # a column's draws serve its intervals, ranks and fronts
 def _drawn(content: bytes, shape: tuple[int, int, int], draws: int) -> Array:
-    values = np.frombuffer(content).reshape(shape)
-    out = np.full((draws, len(values)), np.nan)
-    for measured, own in patterns(np.isfinite(values)):
-        if measured.any():
-            out[:, own] = resampled(values[own], measured, draws)
+    out = resampled(np.frombuffer(content).reshape(shape), draws)
     out.flags.writeable = False  # it is shared
     return out
 
