@@ -93,7 +93,7 @@ def _parts(values: Array, count: int) -> Array:
 
 
 def _cells(seeds: Any) -> Any:
-    """Returns how many cells a concept of up to so many seeds has: 1 of one seed, 2 of two …"""
+    """Returns how many cells a concept of up to so many seeds has: 1 of one seed, 2 more of two, and so on."""
     return seeds * (seeds + 1) // 2
 
 
