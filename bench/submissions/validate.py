@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.row import Row, Value
-from bench.rows.checks import complaints, misplaced, words
+from bench.row import Row
+from bench.rows.checks import complaints, misplaced
 from bench.rows.file import read
 from bench.submissions.submission import SUFFIX, checked
+from bench.submissions.together import at_odds
 
 RUN = "row.json"  # what a run's own folder calls its row
 
@@ -33,7 +33,8 @@ def check(given: Sequence[Path]) -> tuple[int, list[str]]:
             rows[path] = found
         else:
             wrong += found
-    every = [*wrong, *_twice(rows), *_at_odds(rows), *_anchors(rows)]
+    loose = frozenset(p for p in rows if p.name == RUN or p.suffix == SUFFIX)
+    every = [*wrong, *at_odds(rows, loose)]
     return len(files), ["".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in every]
 
 
@@ -64,69 +65,3 @@ def _alone(path: Path) -> Row | list[str]:
     if not said and path.name != RUN:
         said = list(misplaced(path, row))
     return [f"{path}: {s}" for s in said] or row
-
-
-def _own(path: Path) -> bool:
-    """Returns whether a row lies where a run left it, or a submission packed it: not on a board yet."""
-    return path.name == RUN or path.suffix == SUFFIX
-
-
-def _gate(row: Row) -> str:
-    """Returns the gate a run was asked for; a row has no field for it."""
-    return next((w.partition("=")[2] for w in reversed(words(row.provenance)) if w.startswith("gate=")), "auto")
-
-
-def _twice(rows: dict[Path, Row]) -> Iterator[str]:
-    """Yields rows that count twice: of the same run, one training under two names of concept or seed, or one table of
-    scores under two of method.
-
-    A folder of runs may hold several of one method, concept and seed, with other values each.
-    """
-    seen: dict[tuple[object, ...], Path] = {}
-    trained: dict[tuple[str, str], tuple[str, int, Path]] = {}
-    scored: dict[str, tuple[str, Path]] = {}
-    for path, row in rows.items():
-        key: tuple[object, ...] = (row.dataset, row.model, row.kind, row.method, row.concept, row.seed, row.protocol,
-                                   _gate(row), row.fingerprints.get("score") if _own(path) else "")  # fmt: skip
-        if key in seen:
-            yield f"{path}: method, concept, seed, protocol, gate: as in {seen[key]}; one row of each would be right"
-        seen.setdefault(key, path)
-        if (train := row.fingerprints.get("train")) is not None:
-            concept, seed, first = trained.setdefault((row.model, train), (row.concept, row.seed, path))
-            if (row.concept, row.seed) != (concept, seed):
-                yield f"{path}: fingerprints.train={train}: as {concept}, seed {seed}, {first}; its own would be right"
-        if (score := row.fingerprints.get("score")) is not None:
-            method, first = scored.setdefault(score, (row.method, path))
-            if row.method != method:
-                yield f"{path}: fingerprints.score={score}: as {method}, {first}; its own would be right"
-
-
-def _at_odds(rows: dict[Path, Row]) -> Iterator[str]:
-    """Yields values that cannot stand in one column: another judge, version or direction under the same name."""
-    first: dict[tuple[str, str, str, str], tuple[tuple[str, str, int], Path]] = {}
-    for path, row in rows.items():
-        for name, value in row.measured.items():
-            have = (value.better, value.checkpoint, value.version)
-            wanted, where = first.setdefault((row.dataset, row.model, row.protocol, name), (have, path))
-            for field, mine, theirs in zip(("better", "checkpoint", "version"), have, wanted, strict=True):
-                if mine != theirs:
-                    yield f"{path}: measured.{name}.{field}={mine!r}: {theirs!r}, as in {where}"
-
-
-def _anchors(rows: dict[Path, Row]) -> Iterator[str]:
-    """Yields rows that stand beside another untouched model, or other references, than most rows of their concept.
-
-    Another machine's is within the value's interval.
-    """
-    said: dict[tuple[object, ...], list[tuple[Path, Value]]] = {}
-    for path, row in rows.items():
-        for anchor in ("none", "references"):
-            for name, value in row.anchors.get(anchor, {}).items():
-                key = f"anchors.{anchor}.{name}", row.dataset, row.model, row.protocol, row.concept, value.version
-                said.setdefault(key, []).append((path, value))
-    for (where, *_), found in said.items():
-        usual = Counter(value.value for _, value in found).most_common(1)[0][0]
-        for path, value in found:
-            if not value.low <= usual <= value.high:
-                at = f"{where}.value={value.value}"
-                yield f"{path}: {at}: {usual}, as most rows of its concept have it, would be right"
