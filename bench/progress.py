@@ -10,6 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 log = logging.getLogger("bench")
 BARS = True  # False in the processes of a sweep, whose bars would overwrite each other
+SILENCE = 20  # seconds from one line of the log to the next
 
 
 def track(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator[T]:
@@ -34,17 +35,22 @@ def track(items: Iterable[T], label: str, total: int, done: int = 0) -> Iterator
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
-    start = said = time.monotonic()
+    said, first = time.monotonic(), 0.0
     with Progress(*columns, console=console, disable=not (BARS and console.is_terminal)) as bar:
         task = bar.add_task(label, total=total, completed=done)
         for count, item in enumerate(items, start=done + 1):
             yield item
             bar.update(task, completed=count)
             now = time.monotonic()
-            if not (BARS and console.is_terminal) and now - said > 20:
-                left = (now - start) / (count - done) * (total - count)
-                log.info("%s: %d of %d, %.0f s left", label, count, total, left)
+            first = first or now
+            if not (BARS and console.is_terminal) and now - said > SILENCE:
+                log.info("%s: %d of %d%s", label, count, total, _left(now - first, count - done - 1, total - count))
                 said = now
+
+
+def _left(seconds: float, made: int, left: int) -> str:
+    """Returns what to say of the time left; the first item often makes what the others use, and is no measure."""
+    return f", {seconds / made * left:.0f} s left" if made else ""
 
 
 def quiet_libraries() -> None:
