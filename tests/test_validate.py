@@ -256,8 +256,7 @@ def test_a_row_stands_once(tmp_path: Path) -> None:
 
 def test_another_gate_is_another_row(tmp_path: Path) -> None:
     first = _rows(tmp_path / "a", **{NAME: _said()})
-    made = {"command": "python -m bench +method=purecc concept=cat gate=open"}
-    second = _rows(tmp_path / "b", **{NAME: _said(provenance=made)})
+    second = _rows(tmp_path / "b", **{NAME: _said(gate="open")})
     assert check([first, second]) == (2, [])
 
 
@@ -274,6 +273,16 @@ def test_one_table_of_scores_is_not_two_methods(tmp_path: Path) -> None:
     folder = _rows(tmp_path, **{NAME: _said(), name: _said(method="theirs")})
     _, (line,) = check([folder])
     assert line.startswith(f"{folder / name}: fingerprints.score=") and f"as purecc, {folder / NAME}" in line
+
+
+def test_a_method_of_a_board_has_one_set_of_values(tmp_path: Path) -> None:
+    rows = [_said(), _other(1), _other(2, "d", hyperparameters={"lr": 0.2}), _other(3, "e", gate="open")]
+    rows += [_other(4, "f", hyperparameters={}, status="failed", reason="no", measured={}, anchors={})]
+    rows[3]["hyperparameters"] = {"lr": 0.3}  # another gate is another entry
+    folder = _rows(tmp_path, **{f"purecc-cat-seed{s['seed']}-quick.json": s for s in rows})
+    _, (line,) = check([folder])
+    where = folder / "purecc-cat-seed2-quick.json"
+    assert line.startswith(f"{where}: hyperparameters.lr=0.2: 0.1, as most rows of purecc there have it")
 
 
 def test_the_untouched_model_is_the_same_beside_every_row(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.row import Row, Value
-from bench.rows.checks import words
 
 Rows = Mapping[Path, Row]
 
@@ -23,19 +23,15 @@ def at_odds(rows: Rows, loose: frozenset[Path] = frozenset()) -> Iterator[str]:
     yield from _one_run_twice(rows, loose)
     yield from _one_training_twice(rows)
     yield from _one_score_twice(rows)
+    yield from _other_values({p: r for p, r in rows.items() if p not in loose})
     yield from _other_columns(rows)
     yield from _other_anchors(rows)
-
-
-def _gate(row: Row) -> str:
-    """Returns the gate a run was asked for; a row has no field for it."""
-    return next((w.partition("=")[2] for w in reversed(words(row.provenance)) if w.startswith("gate=")), "auto")
 
 
 def _one_run_twice(rows: Rows, loose: frozenset[Path]) -> Iterator[str]:
     seen: dict[tuple[object, ...], Path] = {}
     for path, row in rows.items():
-        key = (row.dataset, row.model, row.kind, row.method, row.concept, row.seed, row.protocol, _gate(row),
+        key = (row.dataset, row.model, row.kind, row.method, row.concept, row.seed, row.protocol, row.gate,
                row.fingerprints.get("score") if path in loose else "")  # fmt: skip
         if (first := seen.setdefault(key, path)) != path:
             yield f"{path}: method, concept, seed, protocol, gate: as in {first}; one row of each would be right"
@@ -59,6 +55,26 @@ def _one_score_twice(rows: Rows) -> Iterator[str]:
             method, first = seen.setdefault(score, (row.method, path))
             if row.method != method:
                 yield f"{path}: fingerprints.score={score}: as {method}, {first}; its own would be right"
+
+
+def _other_values(rows: Rows) -> Iterator[str]:
+    """Yields rows of a method with other hyperparameters than most of its rows there have: a mean over both is of no
+    method.
+    """
+    there: dict[tuple[str, ...], list[tuple[Path, Row, str]]] = {}
+    for path, row in rows.items():
+        if row.status != "ok":
+            continue
+        key = (row.dataset, row.model, row.kind, row.method, row.protocol, row.gate)
+        there.setdefault(key, []).append((path, row, json.dumps(row.hyperparameters, sort_keys=True)))
+    for found in there.values():
+        usual = Counter(said for *_, said in found).most_common(1)[0][0]
+        for path, row, said in found:
+            if said != usual:
+                wanted = json.loads(usual)
+                name = min(k for k in {*wanted, *row.hyperparameters} if wanted.get(k) != row.hyperparameters.get(k))
+                yield (f"{path}: hyperparameters.{name}={row.hyperparameters.get(name)}: {wanted.get(name)}, as most "
+                       f"rows of {row.method} there have it, would be right")  # fmt: skip
 
 
 def _other_columns(rows: Rows) -> Iterator[str]:
