@@ -43,6 +43,8 @@ def test_products_of_matrices_are_picks_looked_up_one_by_one() -> None:
     assert np.isnan(found[:, 3]).all()
     for index in set(range(12)) - {3}:
         np.testing.assert_allclose(found[:, index], _by_hand(values[index], 50), atol=1e-12)
+    ones = np.where(np.isfinite(values[:3]), 1.0, np.nan)
+    np.testing.assert_allclose(resampled(ones), 1.0)  # the weights of a draw sum to 1
 
 
 def test_draws_have_the_variance_of_two_stages() -> None:

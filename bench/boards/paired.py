@@ -8,11 +8,12 @@ hold.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.boards.resample import Array, concept_means, intervals, patterns
+from bench.boards.resample import Array, concept_means, intervals
 
 EXACT = 15  # concepts up to which all signs are tried; beyond, FLIPS draws of them
 FLIPS = 9999
@@ -56,7 +57,7 @@ def sign_flip(values: Array) -> Array:
     measured.
     """
     out = np.full(len(values), np.nan)
-    for measured, own in patterns(np.isfinite(values)):
+    for measured, own in _patterns(np.isfinite(values)):
         if measured.sum() > 1:
             part = values[own][:, measured]
             signs = _signs(part.shape[1])
@@ -65,6 +66,19 @@ def sign_flip(values: Array) -> Array:
             exact = part.shape[1] <= EXACT
             out[own] = as_far if exact else (as_far * FLIPS + 1) / (FLIPS + 1)
     return out
+
+
+def _patterns(measured: Array) -> Iterator[tuple[Array, Array]]:
+    """Yields each pattern of what is measured, and the indices of those that have it.
+
+    Args:
+        measured: (n, …) of bools.
+    """
+    found: dict[bytes, list[int]] = {}
+    for index, row in enumerate(measured):
+        found.setdefault(row.tobytes(), []).append(index)
+    for own in found.values():
+        yield measured[own[0]], np.array(own)
 
 
 def _signs(count: int) -> Array:

@@ -5,7 +5,7 @@ A draw is a row of counts over (concept, seed), so resampling many columns is on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,19 +25,6 @@ def pair_arrays(pairs: Mapping[tuple[str, int], tuple[float, float]]) -> tuple[A
     for (concept, seed), values in pairs.items():
         out[:, 0, axes[0].index(concept), axes[1].index(seed)] = values
     return out[0], out[1]
-
-
-def patterns(measured: Array) -> Iterator[tuple[Array, Array]]:
-    """Yields each pattern of what is measured, and the indices of those that have it.
-
-    Args:
-        measured: (n, …) of bools.
-    """
-    found: dict[bytes, list[int]] = {}
-    for index, row in enumerate(measured):
-        found.setdefault(row.tobytes(), []).append(index)
-    for own in found.values():
-        yield measured[own[0]], np.array(own)
 
 
 def concept_means(values: Array) -> Array:
