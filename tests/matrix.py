@@ -6,10 +6,14 @@ The test files beside take a class or two each, so that several processes share 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
+import torch
 
 from bench.__main__ import main
 from bench.row import Row
@@ -43,6 +47,10 @@ NETWORKS = {
 }
 
 
+EMBEDDED = ("flow", "epsilon")
+
+
+@cache
 def served(key: str) -> dict[str, Any]:
     """Returns the methods that say they serve a network's family."""
     return {n: c for n, c in methods().items() if NETWORKS[key].family in c.families}
@@ -53,19 +61,47 @@ def cases(*keys: str) -> list[Case]:
     return [(name, key, task) for key in keys for name, cls in served(key).items() for task in cls.tasks]
 
 
-def turns(*keys: str) -> list[Case]:
-    """Returns as `cases` does, of a method's tasks one on each network, in turn."""
+def turns(*keys: str, shift: int = 0, variants: bool = True) -> list[Case]:
+    """Returns as `cases` does, one task a method and network: those that claim the same tasks take them in turn.
+
+    A shift has them take others. Without variants one method of a class (`dpg`, not `dpg_mean`) stands for all where
+    the network is not embedded.
+    """
+    first = {cls: name for name, cls in reversed(methods().items())}
+    taken = []
+    for turn, key in enumerate(keys):
+        before: Counter[tuple[str, ...]] = Counter()
+        for name, cls in served(key).items():
+            if variants or key in EMBEDDED or first[cls] == name:
+                taken.append((name, key, cls.tasks[(before[cls.tasks] + turn + shift) % len(cls.tasks)]))
+                before[cls.tasks] += 1
+    return taken
+
+
+def whole(*keys: str) -> list[Any]:
+    """Returns `cases` as parameters: all of them on what the embedded world is made of.
+
+    Of every other kind of network a turn is taken, another than in bfloat16; the rest is marked `matrix`.
+    """
+    taken = turns(*NETWORKS, shift=1)
     return [
-        (name, key, cls.tasks[(k + turn) % len(cls.tasks)])
-        for turn, key in enumerate(keys)
-        for k, (name, cls) in enumerate(served(key).items())
+        pytest.param(case, marks=() if case in taken or case[1] in EMBEDDED else pytest.mark.matrix, id="-".join(case))
+        for case in cases(*keys)
     ]
 
 
 @cache
 def folder_of(network: str, root: Path) -> Path:
-    """Writes a random network once and returns its folder."""
-    return NETWORKS[network].write(root / network)
+    """Writes a random network once and returns its folder. Its autoencoder is as small: decoding would take longest."""
+    from diffusers import AutoencoderKL
+
+    folder = NETWORKS[network].write(root / network)
+    shape = AutoencoderKL.load_config(folder / "vae")
+    if shape["_class_name"] == "AutoencoderKL":
+        torch.manual_seed(0)
+        small = {"block_out_channels": (8,) * len(shape["block_out_channels"]), "layers_per_block": 1}
+        AutoencoderKL.from_config(shape | small | {"norm_num_groups": 4}).save_pretrained(folder / "vae")
+    return folder
 
 
 def request(name: str, network: str, task: str, folder: Path, runs: Path) -> list[str]:
@@ -78,7 +114,7 @@ def request(name: str, network: str, task: str, folder: Path, runs: Path) -> lis
         f"+method={name}", f"concept={concept}", f"model=sticker-{'flow' if family == 'flow' else 'unet'}",
         f"model.path={folder}", f"model.family={family}", *NETWORKS[network].given,
         "model.name=tiny", "model.steps=2", "tuned=none", "customizer=none",
-        "protocol.seeds={concept: 1, part: 1, class: 1, unrelated: 1}",
+        "protocol.seeds={concept: 1, part: 1, alias: 0, compose: 0, class: 1, neighbour: 0, unrelated: 1, empty: 0}",
         "protocol.metrics=[metrics.preservation.drift,metrics.preservation.restoration]",
         "protocol.attacks.prefix.steps=2", "protocol.attacks.inversion.steps=2", "protocol.attacks.words.length=1",
         *(f"protocol.attacks.{attack}.seeds=1" for attack in ("words", "prefix", "inversion")),

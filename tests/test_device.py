@@ -28,7 +28,7 @@ from bench.pictures import read_picture
 from bench.plan import Plan, make
 from bench.stages.training import instantiate
 from bench.workbench import Workbench
-from tests.matrix import NETWORKS, cases, request
+from tests.matrix import NETWORKS, cases, folder_of, request
 
 DATASET = paths.shipped("datasets") / "stickers"
 ENCODERS = yaml.safe_load((paths.shipped("conf") / "dataset/stickers.yaml").read_text())["encoders"]
@@ -48,18 +48,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def _folder(key: str, root: Path) -> Path:
-    return NETWORKS[key].write(root / key)
-
-
-@cache
 def _network(key: str, root: Path, where: Placement) -> Backbone:
     tokens, side = {"flux": (20, 64), "klein": (40, 64)}.get(key, (0, 0))
-    return backbone.load(NETWORKS[key].family, _folder(key, root), tokens, None, side).place(where)
+    return backbone.load(NETWORKS[key].family, folder_of(key, root), tokens, None, side).place(where)
 
 
 def _plan(name: str, key: str, task: str, root: Path) -> Plan:
-    return make(*compose(request(name, key, task, _folder(key, root), root / "runs")))
+    return make(*compose(request(name, key, task, folder_of(key, root), root / "runs")))
 
 
 def _left(plan: Plan, network: Backbone, folder: Path) -> tuple[dict[str, Tensor], np.ndarray[Any, Any]]:

@@ -1,6 +1,7 @@
 """Every method in bfloat16 on every kind of model: the whole of a run.
 
-Which task it is takes turns; `test_matrix_*.py` have them all in float32, and `test_precision.py` how near the two are.
+Which task it is takes turns, and of one class one method stands for all on networks that are not the embedded world's;
+`test_matrix_*.py` have them all in float32, and `test_precision.py` how near the two are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.matrix import NETWORKS, folder_of, request, turns
 NOTHING = ("none", "references")  # the anchors: nothing trains
 
 
-CASES = turns(*NETWORKS)
+CASES = turns(*NETWORKS, variants=False)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.matrix import Case, cases, row_of
+from tests.matrix import Case, row_of, whole
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("matrix")
 
 
-@pytest.mark.parametrize("case", cases("klein"), ids="-".join)
+@pytest.mark.parametrize("case", whole("klein"))
 def test_a_row_comes_out(case: Case, root: Path) -> None:
     row = row_of(case, root)
     assert (row.status, row.kind) == ("ok", case[2])
