@@ -67,9 +67,9 @@ def turns(*keys: str, shift: int = 0, variants: bool = True) -> list[Case]:
     A shift has them take others. Without variants one method of a class (`dpg`, not `dpg_mean`) stands for all where
     the network is not embedded.
     """
-    first = {cls: name for name, cls in reversed(methods().items())}
     taken = []
     for turn, key in enumerate(keys):
+        first = {cls: name for name, cls in reversed(served(key).items())}
         before: Counter[tuple[str, ...]] = Counter()
         for name, cls in served(key).items():
             if variants or key in EMBEDDED or first[cls] == name:

@@ -15,10 +15,11 @@ from bench.boards.pareto import UNMEASURED
 from bench.boards.resample import Array
 from bench.boards.strips import UNTOUCHED, embedded
 from bench.boards.tables import covered, number, partly, runs, smallest_p
+from bench.page.render import TEMPLATES
+from bench.page.render import render as filled
 from bench.show import ARROWS
 from bench.words import brief
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
 CHARTS = "chart.umd.min.js"  # Chart.js as its project publishes it
 
 
@@ -32,17 +33,11 @@ def render(board: Board, pictures: Path) -> str:
     Raises:
         BenchError: a picture is no WebP, or too large to be part of a page.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    env = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True
-    )  # fmt: skip
     scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in (CHARTS, "board.js")]
     scripts = [s.split("//# sourceMappingURL")[0] for s in scripts]  # nothing is asked for, not by a debugger either
     styles = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.css", "board.css")]
-    return env.get_template("board.html").render(
-        scripts=scripts, styles=styles, allowed=" ".join(map(_hash, scripts)), **_context(board, pictures)
+    return filled(
+        "board.html", scripts=scripts, styles=styles, allowed=" ".join(map(_hash, scripts)), **_context(board, pictures)
     )
 
 
