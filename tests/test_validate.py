@@ -24,13 +24,15 @@ def _said(**fields: Any) -> Said:
         "value": 0.5, "low": 0.4, "high": 0.6, "n": 30, "unit": "prompt, then seed", "better": "higher",
         "checkpoint": "judge", "version": 1, "title": "DINO", "group": "fidelity",
     }  # fmt: skip
+    held = f" gate={fields['gate']}" if "gate" in fields else ""
+    command = f"python -m bench +method={fields.get('method', 'purecc')} concept={fields.get('concept', 'cat')}{held}"
     return {
         "schema_version": 1, "status": "ok", "reason": "", "method": "purecc", "model": "m", "dataset": "d",
         "concept": "cat", "kind": "subject", "protocol": "quick", "seed": 0, "hyperparameters": {"lr": 0.1},
         "tuned": False, "measured": {"dino": dict(value), "drift/class": value | {"better": "lower"}},
         "anchors": {"none": {"dino": dict(value)}}, "unmeasured": {"concept_leakage/class": "not learned"},
         "fingerprints": {"train": "0" * 15 + "a", "score": "0" * 15 + "b"}, "cost": {"seconds": 12.4},
-        "provenance": {"command": "python -m bench +method=purecc concept=cat", "finished": "2026-11-22T10:00:00+0000"},
+        "provenance": {"command": command, "finished": "2026-11-22T10:00:00+0000"},
     } | fields  # fmt: skip
 
 
@@ -252,6 +254,21 @@ def test_a_row_stands_once(tmp_path: Path) -> None:
     count, (line,) = check([first, second])
     assert count == 2
     assert line.startswith(f"{second / NAME}: method, concept, seed, protocol, gate: as in {first / NAME}")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("+method=spm concept=cat", "asks for method='spm', and the row is of purecc"),
+        ("+method=purecc concept=dog seed=0", "asks for concept='dog', and the row is of cat"),
+        ("+method=purecc concept=cat seed=1", "asks for seed='1', and the row is of 0"),
+        ("+method=purecc concept=cat gate=open", "asks for gate='open', and the row is of auto"),
+    ],
+)
+def test_a_row_is_of_what_its_command_asks_for(tmp_path: Path, command: str, said: str) -> None:
+    folder = _rows(tmp_path, **{NAME: _said(provenance={"command": f"python -m bench {command}"})})
+    _, wrong = check([folder])
+    assert f"{folder / NAME}: provenance.command: {said}" in wrong
 
 
 def test_another_gate_is_another_row(tmp_path: Path) -> None:
