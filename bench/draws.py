@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from bench.backbone.base import Backbone
     from bench.concept import Concept
 
-PRIOR = "prior_drawn"  # among the costs of a training under way: the prior's pictures are counted
+COUNTED = "counted "  # begins names among the costs of a training under way: what the model made is in them already
+
+# (stage, prompts, what makes it) → clean latents, and the seconds that making them took
+Kept = Callable[[str, Sequence[str], Callable[[], Tensor]], tuple[Tensor, float]]
+
+
+def made_here(stage: str, prompts: Sequence[str], make: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    """Makes it, and keeps nothing."""
+    begun = time.monotonic()
+    return make(), time.monotonic() - begun
 
 
 class Draws:
@@ -27,10 +37,13 @@ class Draws:
         concept: what is learned or erased.
         seed: of training.
         model: the model's config: how it is sampled.
+        kept: finds what the untouched model made of the same prompts before.
     """
 
-    def __init__(self, backbone: Backbone, concept: Concept, seed: int, model: dict[str, Any]) -> None:
-        self.backbone, self.concept, self.seed, self.model = backbone, concept, seed, model
+    def __init__(
+        self, backbone: Backbone, concept: Concept, seed: int, model: dict[str, Any], kept: Kept = made_here
+    ) -> None:
+        self.backbone, self.concept, self.seed, self.model, self._kept = backbone, concept, seed, model, kept
         counted = ("steps", "forward_images", "grad_forward_images", "parameters")
         self._log = Log({}, {"seconds": 0.0} | dict.fromkeys(counted, 0))
         self.latents, self._prior = torch.zeros(0), None  # type: tuple[Tensor, Tensor | None]
@@ -57,7 +70,22 @@ class Draws:
         return Batch(x_t, t, target, [c for c, _ in chosen], [b for _, b in chosen], x_0, step)
 
     def imagine(self, prompts: Sequence[str], stage: str = "prior") -> Tensor:
-        """Returns what the untouched model makes of prompts: clean latents (n, C, h, w), its own sampler."""
+        """Returns what the untouched model makes of prompts: clean latents (n, C, h, w), its own sampler.
+
+        Trainings of one seed that ask for the same share it. Each counts what it took, once.
+        """
+        with self._log.stopped():
+            latents, seconds = self._kept(stage, prompts, lambda: self._made(prompts, stage))
+        asked = f"{COUNTED}{stage} {hashlib.sha256(repr(list(prompts)).encode()).hexdigest()}"
+        if asked not in self._log.cost:  # else asked again, as after an interruption, which a training does not cost
+            from bench.backbone.sample import branches
+
+            self._log.cost[asked] = 1
+            self._log.cost["seconds"] += seconds
+            self._count(len(branches(self.backbone, self.model["guidance_scale"])) * self.model["steps"] * len(prompts))
+        return latents.to(self.backbone.device)
+
+    def _made(self, prompts: Sequence[str], stage: str) -> Tensor:
         from bench.backbone.batches import batch_size, in_batches
         from bench.backbone.sample import Guided, branches, denoise, scheduler_of, start
         from bench.progress import track
@@ -73,19 +101,13 @@ class Draws:
 
         size = batch_size(self.model["batch_size"], self.backbone, lambda: made([0], 1))
         batches = in_batches(range(len(prompts)), size, made, f"{stage} pictures")
-        parts = list(track(batches, f"{stage} pictures", -(-len(prompts) // size)))
-        self._count(len(ways) * steps * len(prompts))
-        return torch.cat(parts)
+        return torch.cat(list(track(batches, f"{stage} pictures", -(-len(prompts) // size))))
 
     def prior(self, step: int, size: int, count: int) -> Batch:
         """Returns a batch of the class's own pictures, `count` of which the untouched model makes first."""
         prompt = self.concept.class_prompt
         if self._prior is None:
-            before = dict(self._log.cost)
             self._prior = self.imagine([prompt] * count)
-            if PRIOR in before:  # drawn again after an interruption, which is not what the training costs
-                self._log.cost = before
-            self._log.cost[PRIOR] = 1
         return self.noised("prior-noise", step, size, self._prior, [(prompt, prompt)] * count)
 
     def partly_denoised(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,20 @@ class Log:
 
     curves: dict[str, list[float]]
     cost: dict[str, float]
+    begun: float = 0.0  # when the loop's clock was read last
+
+    def read(self) -> None:
+        """Adds the seconds since the clock was read last."""
+        now = time.monotonic()
+        self.cost["seconds"] += now - self.begun
+        self.begun = now
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stops the clock for a block."""
+        here = time.monotonic()
+        yield
+        self.begun += time.monotonic() - here
 
 
 def fit(
@@ -95,7 +110,7 @@ def fit(
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     trained = [p for g in groups for p in g.parameters]
     first = checkpoint.restore(stage, [*trained, *also], optimizer, log.curves, log.cost, scaler)
-    begun = time.monotonic()
+    log.begun = time.monotonic()
     for step in track(range(first, steps), stage, steps, first):
         batch = draw(step)
         values = loss(batch)
@@ -116,10 +131,9 @@ def fit(
             log.curves.setdefault(f"{stage}/{name}", []).append(round(float(value.detach()), 6))
         log.cost["steps"] += 1
         if checkpoint.due() and step + 1 < steps:
-            log.cost["seconds"] += time.monotonic() - begun
-            begun = time.monotonic()
+            log.read()
             checkpoint.keep(stage, step + 1, [*trained, *also], optimizer, log.curves, log.cost, scaler)
-    log.cost["seconds"] += time.monotonic() - begun
+    log.read()
     if not all(bool(torch.isfinite(p).all()) for p in trained):
         raise Diverged(f"{stage}: the last step left weights that are not finite", log.curves)
     if first < steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -67,6 +68,24 @@ def _imagined(model: dict[str, Any]) -> dict[str, Any]:
     usual = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     drawn = {k: model[k] for k in ("steps", "guidance_scale")}
     return {} if all(usual.get(k) == v for k, v in drawn.items()) else {"imagined": drawn}
+
+
+def imagined_parts(
+    config: dict[str, Any], weights: str, beneath: str, stage: str, prompts: Sequence[str]
+) -> dict[str, Any]:
+    """Returns what the key of pictures is made of that trainings ask of the untouched model: no method, no concept."""
+    model = config["model"]
+    return {
+        "code": code_for("trains", config["_pipeline"]),
+        "libraries": libraries(),
+        "model": weights,
+        **({"beneath": beneath} if beneath else {}),
+        **{k: model[k] for k in ("max_sequence_length", "dtype", "steps", "guidance_scale")},
+        **square(model),
+        "seed": config["seed"],
+        "stage": stage,
+        "prompts": list(prompts),
+    }
 
 
 def stage_parts(

@@ -12,7 +12,7 @@ from bench.adapter import Adapter, Lora
 from bench.backbone.gate import Gate
 from bench.backbone.token import ConceptToken
 from bench.checkpoint import Checkpoint
-from bench.draws import PRIOR, Draws
+from bench.draws import COUNTED, Draws, Kept, made_here
 from bench.errors import Diverged
 from bench.loop import Batch, Group, fit
 
@@ -36,12 +36,14 @@ class Workbench(Draws):
         seed: of training.
         model: the model's config: its name, and how it is sampled.
         checkpoint: where an interrupted run goes on from.
+        kept: finds what the untouched model made of the same prompts before.
     """
 
     def __init__(
-        self, backbone: Backbone, concept: Concept, seed: int, model: dict[str, Any], checkpoint: Checkpoint
-    ) -> None:
-        super().__init__(backbone, concept, seed, model)
+        self, backbone: Backbone, concept: Concept, seed: int, model: dict[str, Any], checkpoint: Checkpoint,
+        kept: Kept = made_here,
+    ) -> None:  # fmt: skip
+        super().__init__(backbone, concept, seed, model, kept)
         self._checkpoint = checkpoint
 
     # --- what can be trained -------------------------------------------------------------------
@@ -187,4 +189,4 @@ class Workbench(Draws):
         return Adapter(delta=delta, prefix=self.backbone.prefix, base=self.model["name"], cost=self._spent())
 
     def _spent(self) -> dict[str, float]:
-        return {name: cost for name, cost in self._log.cost.items() if name != PRIOR}
+        return {name: cost for name, cost in self._log.cost.items() if not name.startswith(COUNTED)}

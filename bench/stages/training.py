@@ -62,19 +62,21 @@ def _made(
     from bench.adapter import PEAK, Adapter
     from bench.checkpoint import Checkpoint
     from bench.memory import named_shortage, peak_memory
+    from bench.stages.imagined import Imagined
     from bench.workbench import Workbench
 
     method, concept = instantiate(plan, training), training.concept
     with beneath(training, store, backbone), named_shortage(f"training {training.method}", "method.batch_size"):
         seed, model = plan.config["seed"], plan.config["model"]
-        bench = Workbench(backbone(), concept, seed, model, Checkpoint(checkpoints))
+        imagined = Imagined(plan, training, store, backbone().device.type)
+        bench = Workbench(backbone(), concept, seed, model, Checkpoint(checkpoints), imagined)
         try:
             with peak_memory(backbone().device.type) as peak:
                 adapter = method.train(bench, concept)
                 if not isinstance(adapter, Adapter):
                     raise BenchError(f"method {training.method}: train returns {type(adapter).__name__}; "
                                      "workbench.adapter(…) or an Adapter would be right")  # fmt: skip
-                adapter.cost[PEAK] = peak()
+                adapter.cost[PEAK] = max(peak(), imagined.peak)
         finally:
             backbone().clear()
     return adapter
