@@ -20,7 +20,7 @@ from bench.grid import PromptGrid, asked_with, grid
 from bench.pipelines import check_family, check_guidance, class_of
 from bench.stage_keys import stage_parts, train_parts
 from bench.store import key_of
-from bench.values import customizer, method_of, tried
+from bench.values import customizer, entry, method_of, tried
 from bench.whole import check_parts
 
 
@@ -108,6 +108,11 @@ def dataset_folder(path: str, name: str = "") -> Path:
     return folder
 
 
+def weights_of(folder: Path, lora: Path | None) -> str:
+    """Returns the fingerprint of a model, and of the LoRA that is part of it."""
+    return fingerprint(folder) + (fingerprint(lora) if lora else "")
+
+
 def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str | None = None) -> Plan:
     """Checks a composed configuration and works out its stages.
 
@@ -136,7 +141,7 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     cells = asked_with(grid(concept, templates, config["protocol"]["seeds"]), concept, trigger)
     attacked = concept.kind == "erase" and bool(config["protocol"]["attacks"])
     unknown = load_concept(dataset, novel, pictures, how) if novel and attacked else None
-    weights = fingerprint(model_folder) + (fingerprint(lora) if lora else "")
+    weights = weights_of(model_folder, lora)
     trainings, own = _trainings(config, (name, target, fields), weights, concept)
     given, train = train, train or own
     attacks = attack_keys(config, concept, unknown, templates, weights, train)
@@ -144,16 +149,11 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     stages = stage_parts(config, train, beneath, weights, cells, attacks, concept.fingerprint() if given else "")
     keys = {stage: key_of(parts) for stage, parts in stages.items()} | {"train": train} | attacks
     return Plan(
-        config, _entry(name, config["gate"]), target, fields, tuned, concept, cells, model_folder, lora, trainings,
+        config, entry(name, config["gate"]), target, fields, tuned, concept, cells, model_folder, lora, trainings,
         keys,
         tried(name, config["method"], config["model"]["name"]) if tuned else 0,
         tuple(templates.get(TEMPLATES, [])), unknown,
     )  # fmt: skip
-
-
-def _entry(method: str, gate: str | float) -> str:
-    """Returns what a run is called: with its gates held, it is another entry than its method."""
-    return method if gate == "auto" else f"{method}-gate-{gate}"
 
 
 def _trainings(

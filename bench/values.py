@@ -77,3 +77,8 @@ def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> d
     if unknown:
         raise BenchError(f"method.tuned: {sorted(unknown)[0]} is not a field of the method")
     return fields | {k: v for k, v in table.items() if k not in named}
+
+
+def entry(method: str, gate: str | float) -> str:
+    """Returns what a run is called: with its gates held, it is another entry than its method."""
+    return method if gate == "auto" else f"{method}-gate-{gate}"

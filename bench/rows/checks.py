@@ -17,6 +17,7 @@ from bench.meaning import meaningless
 from bench.row import Row, Value
 from bench.rows.file import place, shown
 from bench.rows.place import board_of, name_of
+from bench.values import entry
 
 PLAIN = re.compile(r"\w[\w.-]{0,99}")  # a name becomes a file, a folder, a heading and a link
 VALUE = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})?")
@@ -147,19 +148,20 @@ def misplaced(path: Path, row: Row) -> Iterator[str]:
     board, folder = board_of(row), path.absolute().parent
     if folder.name == "rows" and folder.parent.name != board:
         yield f"dataset, model, kind, protocol: they are of the board {shown(board)}, not {shown(folder.parent.name)}"
-    yield from _otherwise(row)
+    said = words(row.provenance)
+    yield from _otherwise(row, said)
     if why := meaningless(row):
         yield f"provenance.command: {why}; no board takes it"
-    hand = set_apart(words(row.provenance))
+    hand = set_apart(said)
     if hand:
         yield f"provenance.command: sets {shown(hand[0])} by hand; a row of a board has its method's own values"
 
 
-def _otherwise(row: Row) -> Iterator[str]:
+def _otherwise(row: Row, command: list[str]) -> Iterator[str]:
     """Yields what a row's command asks for in other words than its fields."""
-    said = dict(w.lstrip("+").split("=", 1) for w in words(row.provenance) if "=" in w)
-    held = "" if row.gate == "auto" else f"-gate-{row.gate}"
-    fields = {"method": row.method.removesuffix(held), "concept": row.concept, "seed": row.seed, "gate": row.gate}
+    said = dict(w.lstrip("+").split("=", 1) for w in command if "=" in w)
+    method = row.method.removesuffix(entry("", row.gate))
+    fields = {"method": method, "concept": row.concept, "seed": row.seed, "gate": row.gate}
     for name, value in fields.items():
         asked = said.get(name, "auto" if name == "gate" else str(value))
         if asked != str(value):

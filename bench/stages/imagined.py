@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.backbone.files import fingerprint
-from bench.plan import Plan, Training
+from bench.plan import Plan, Training, weights_of
 from bench.stage_keys import imagined_parts
 from bench.store import Store, key_of
 
@@ -31,8 +30,7 @@ class Imagined:
 
     def __init__(self, plan: Plan, training: Training, store: Store, device: str) -> None:
         self.plan, self.training, self.store, self.device = plan, training, store, device
-        lora = plan.model_lora
-        self._weights = fingerprint(plan.model_folder) + (fingerprint(lora) if lora else "")
+        self._weights = weights_of(plan.model_folder, plan.model_lora)
         self.peak = 0.0
 
     def __call__(self, stage: str, prompts: Sequence[str], make: Callable[[], Tensor]) -> tuple[Tensor, float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench import hub
 from bench.backbone.files import fingerprint, resolve
-from bench.plan import Plan
+from bench.plan import Plan, weights_of
 
 if TYPE_CHECKING:
     from bench.backbone.base import Backbone
@@ -24,7 +24,7 @@ def backbone_of(plan: Plan) -> Backbone:
     """Returns a plan's model where it is to run; the one that is loaded if it is the same."""
     model = plan.config["model"]
     folder, lora = plan.model_folder, plan.model_lora
-    weights = fingerprint(folder) + (fingerprint(lora) if lora else "")
+    weights = weights_of(folder, lora)
     from bench.backbone.place import Placement
 
     where, square = Placement.of(model), model["resolution"]

@@ -15,6 +15,7 @@ from bench.errors import BenchError, Diverged, NotServed
 from bench.names import resolve_name
 from bench.pipelines import other_family
 from bench.plan import Plan, Training
+from bench.stages.imagined import Imagined
 from bench.store import write_text
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ def _made(
     from bench.adapter import PEAK, Adapter
     from bench.checkpoint import Checkpoint
     from bench.memory import named_shortage, peak_memory
-    from bench.stages.imagined import Imagined
     from bench.workbench import Workbench
 
     method, concept = instantiate(plan, training), training.concept
