@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bench.errors import BenchError
 from bench.names import resolve_name
@@ -160,7 +160,16 @@ def metric(
     return declare
 
 
-Mean = Callable[[str, str, str], "Array"]  # (metric, source, channel) → its mean, once for every bootstrap draw
+class Mean(Protocol):
+    """What a derived score reads."""
+
+    def __call__(self, metric: str, source: str, channel: str, /) -> Any:
+        """Returns a metric's mean: itself, (1,), a gate's as a number; or once for every bootstrap draw, (draws,)."""
+        ...
+
+    def measured(self, score: Derived, channel: str, /) -> bool:
+        """Returns whether another score can be measured on a channel: the same for a mean and for its draws."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +178,7 @@ class Derived(Score):
 
     of: tuple[str, ...]
     function: Callable[[Mean, str], Array]
-    gate: Callable[[Callable[[str, str, str], float], str], str] | None = None
+    gate: Callable[[Mean, str], str] | None = None
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
     whole: Callable[[Mean, str], Sequence[Array]] | None = None
 
@@ -185,7 +194,7 @@ def derived(
     version: int = 1,
     plain: str = "",
     kinds: tuple[str, ...] = (),
-    gate: Callable[[Callable[[str, str, str], float], str], str] | None = None,
+    gate: Callable[[Mean, str], str] | None = None,
     bounds: tuple[float, float] = (float("-inf"), float("inf")),
     whole: Callable[[Mean, str], Sequence[Array]] | None = None,
 ) -> Callable[[Callable[[Mean, str], Array]], Derived]:

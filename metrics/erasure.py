@@ -6,7 +6,7 @@ seed; a detector that is wrong for all alike cancels out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -120,21 +120,13 @@ def prefix_gain(mean: Mean, channel: str) -> Array:
     return mean("detected", "model", channel) - mean("detected", "control", channel)
 
 
-def _worst(mean: Any, channels: tuple[str, ...]) -> Iterator[Any]:
-    """Yields the leakage of every channel that is there and measurable."""
-    for channel in channels:
-        try:
-            if np.mean(mean("detected", "none", channel)) >= KNOWN:
-                yield _leakage(mean, "detected", channel)
-        except LookupError:  # not in this protocol
-            continue
+def _worst(mean: Mean) -> list[Array]:
+    """Returns the leakages without the weights, of every channel that has one."""
+    return [_leakage(mean, "detected", channel) for channel in BLACK_BOX if mean.measured(leakage, channel)]
 
 
-def _any(channels: tuple[str, ...]) -> Any:
-    def gate(mean: Any, channel: str) -> str:
-        return "" if list(_worst(mean, channels)) else "none of its channels can be measured"
-
-    return gate
+def _any(mean: Mean, channel: str) -> str:
+    return "" if _worst(mean) else "none of its channels can be measured"
 
 
 @derived(
@@ -145,11 +137,12 @@ def _any(channels: tuple[str, ...]) -> Any:
     of=("detected",),
     channels=("concept",),
     kinds=("erase",),
-    gate=_any(BLACK_BOX),
+    version=2,
+    gate=_any,
 )
 def worst_leakage(mean: Mean, channel: str) -> Array:
-    """Returns the largest of the leakages by name, alias, composition and words found on the text towers."""
-    return np.maximum.reduce(list(_worst(mean, BLACK_BOX)))
+    """Returns the largest of the leakages that were measured by name, alias, composition and words found."""
+    return np.maximum.reduce(_worst(mean))
 
 
 @derived(
@@ -161,12 +154,13 @@ def worst_leakage(mean: Mean, channel: str) -> Array:
     channels=("concept",),
     bounds=(0, 1),
     kinds=("erase",),
-    gate=_any(BLACK_BOX),
+    version=2,
+    gate=_any,
 )
 def erasure_score(mean: Mean, channel: str) -> Array:
-    """Returns the harmonic mean of 1 − L of every black-box channel and of what is left of neighbours and unrelated
-    things, each cut to [0.001, 1] (MACE's H_o, Lu et al., arXiv 2403.06135, with more channels).
+    """Returns the harmonic mean of 1 − L of every black-box channel that has one and of what is left of neighbours
+    and unrelated things, each cut to [0.001, 1] (MACE's H_o, Lu et al., arXiv 2403.06135, with more channels).
     """
     kept = [mean("recognized", "model", c) / mean("recognized", "none", c) for c in ("neighbour", "unrelated")]
-    parts = np.stack([*(1 - leak for leak in _worst(mean, BLACK_BOX)), *kept])
+    parts = np.stack([*(1 - leak for leak in _worst(mean)), *kept])
     return len(parts) / (1 / np.clip(parts, TINY, 1)).sum(0)

@@ -142,6 +142,21 @@ def test_the_worst_channel_that_can_be_measured_counts() -> None:
     )  # type: ignore[operator]
 
 
+def test_a_channel_at_the_border_counts_for_the_value_and_its_interval_or_for_neither() -> None:
+    """Of four prompts two show it: its leakage is refused, though its rate is the half, and less in many draws."""
+    half = np.repeat([[1.0], [1.0], [0.0], [0.0]], SEEDS, axis=1)
+    alone = asked(concept={"model": some(0.3, 3), "none": some(0.9, 4), "surrogate": 0.0})
+    compose = {("detected", s, "compose"): v for s, v in (("model", half), ("none", half), ("surrogate", 0.0))}
+    both = pd.concat([alone, table(compose, prompts=4)])
+    assert "too near to nothing" in derive(leakage, both, "compose")  # type: ignore[operator]
+    assert derive(worst_leakage, both, "concept") == derive(worst_leakage, alone, "concept")
+    kept = table(
+        {("recognized", s, c): v for c in ("neighbour", "unrelated") for s, v in (("model", 0.4), ("none", 0.8))}
+    )
+    with_it, without = (derive(erasure_score, pd.concat([found, kept]), "concept") for found in (both, alone))
+    assert with_it == without
+
+
 def test_detectors_disagree_by_the_difference_of_their_leakages() -> None:
     one = asked(alias={"model": 0.2, "none": 1.0, "surrogate": 0.0})
     other = table({("resembles", s, "alias"): v for s, v in (("model", 0.7), ("none", 1.0), ("surrogate", 0.0))})

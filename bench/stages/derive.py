@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class Means:
         # the references answer no prompt of the grid
         self._table = table[(table["reason"] == "") & (table["source"] != "references")]
         self._drawn: dict[tuple[str, tuple[str, ...]], tuple[dict[Any, Array], int]] = {}
+        self._measured: dict[tuple[str, str], bool] = {}
 
     def point(self, metric: str, source: str, channel: str) -> float:
         """Returns a mean over pictures."""
@@ -61,11 +63,33 @@ class Means:
             set(prompts.tolist())
         )
 
+    def measured(self, score: Derived, channel: str) -> bool:
+        """Returns whether a score can be measured on a channel."""
+        key = score.name, channel
+        if key not in self._measured:
+            self._measured[key] = isinstance(derive(score, self, channel), Derivation)
+        return self._measured[key]
+
     def pictures(self, metrics: tuple[str, ...], channel: str) -> int:
         """Returns how many of the model's pictures a score of these metrics is made of on a channel."""
         lines = self._table
         here = (lines["channel"] == channel) & (lines["source"] == "model") & lines["metric"].isin(metrics)
         return len(lines[here].drop_duplicates(["prompt", "seed"]))
+
+
+class Reading(NamedTuple):
+    """What a score's functions are handed: means, or their draws, of one table."""
+
+    table: Means
+    mean: Callable[[str, str, str], Any]
+
+    def __call__(self, metric: str, source: str, channel: str, /) -> Any:
+        """Returns a mean, or its draws."""
+        return self.mean(metric, source, channel)
+
+    def measured(self, score: Derived, channel: str, /) -> bool:
+        """Returns whether another score can be measured on a channel."""
+        return self.table.measured(score, channel)
 
 
 class Derivation(NamedTuple):
@@ -83,20 +107,21 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
     clusters: list[int] = []
     read: dict[str, None] = {}
 
-    def drawn(*at: str) -> Array:
+    def draw(*at: str) -> Array:
         draws, prompts = means.drawn(m.of, *at)
         clusters.append(prompts)
         read[at[0]] = None
         return draws
 
+    points, drawn = Reading(means, lambda *at: np.array([means.point(*at)])), Reading(means, draw)
     try:
-        reason = m.gate(means.point, channel) if m.gate else ""
+        reason = m.gate(Reading(means, means.point), channel) if m.gate else ""
         if reason:
             return reason
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = float(m.function(_points(means), channel)[0])
+            value = float(m.function(points, channel)[0])
             draws = m.function(drawn, channel)
-            small = _small(m, means, drawn, channel)
+            small = _small(m, points, drawn, channel)
     except Absent:
         return ""
     draws = draws[np.isfinite(draws)]
@@ -107,15 +132,9 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
     return Derivation(value, min(float(low), value), max(float(high), value), pictures, tuple(read))
 
 
-def _points(means: Means) -> Mean:
-    """Returns what gives means themselves, where others give their draws."""
-    return lambda *at: np.array([means.point(*at)])
-
-
-def _small(m: Derived, means: Means, drawn: Mean, channel: str) -> bool:
+def _small(m: Derived, points: Mean, drawn: Mean, channel: str) -> bool:
     """Returns whether what a score is a share of shrinks to a part of itself in more draws than may be lost."""
     if m.whole is None:
         return False
-    points = m.whole(_points(means), channel)
-    wholes = zip(points, m.whole(drawn, channel), strict=True)
+    wholes = zip(m.whole(points, channel), m.whole(drawn, channel), strict=True)
     return any(bool((draws < LEAST * point).mean() > LOST) for point, draws in wholes)
