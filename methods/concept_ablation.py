@@ -42,7 +42,8 @@ class ConceptAblation:
         named = [(f.format(concept.target), f.format(concept.surrogate)) for f in frames]
         captions = [named[i % len(named)] for i in range(self.anchor_images)]
         latents = workbench.imagine([anchor for _, anchor in captions], stage="anchor")
-        group = Group(workbench.weights("ablation", "text_kv"), self.lr, weight_decay=1e-2)
+        weights = workbench.weights("ablation", "text_kv", still_first=True)
+        group = Group(weights, self.lr, weight_decay=1e-2)
 
         def draw(step: int) -> Batch:
             return workbench.noised("ablation", step, self.batch_size, latents, captions)

@@ -197,6 +197,33 @@ def test_no_gradient_passes_the_first_position(unet: Backbone, make: Any) -> Non
     assert float(weights[0].grad.abs().sum()) > 0
 
 
+@pytest.mark.parametrize("method", ["custom_diffusion", "classdiffusion", "concept_ablation"])
+def test_keys_and_values_train_with_the_start_of_the_text_held(
+    method: str, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the same in every prompt: trained through, it would move what no prompt names."""
+    asked: dict[str, bool] = {}
+    whole = Workbench.weights
+
+    def weights(self: Workbench, name: str, kind: str, still_first: bool = False) -> list[torch.nn.Parameter]:
+        asked[kind] = still_first
+        return whole(self, name, kind, still_first)
+
+    monkeypatch.setattr(Workbench, "weights", weights)
+    of = "erase_cat" if method in ERASE else "whole_cat"
+    (SUBJECT | ERASE)[method].train(*make(of))
+    assert asked == {"text_kv": True}
+
+
+def test_what_is_erased_again_is_no_word_to_keep_and_its_class_is(make: Any) -> None:
+    workbench, of = make()
+    assert of.class_phrase == "cat"
+    for surrogate, kept in (("dog", False), ("cat", True)):  # erasing a cat, and giving it back after learning one
+        workbench.concept = of.model_copy(update={"surrogate": surrogate})
+        assert ("cat" in workbench.vocabulary()) == kept
+        assert "dog" in workbench.vocabulary()
+
+
 def test_the_prior_weighs_as_said(make: Any) -> None:
     for weight in (0.0, 0.25, 1.0):
         workbench, of = make()

@@ -24,8 +24,9 @@ class StubWorkbench:
         self, batch: Batch, *prompts: list[str], using: tuple[str, ...] | list[str] = (), grad: bool = False
     ) -> tuple[Tensor, ...]:
         self.calls.append((tuple(p[0] for p in prompts), tuple(using), grad))
+        untouched = {} if using else {"base": self.answers.get("untouched", self.answers["base"])}
         with torch.set_grad_enabled(grad):
-            return tuple(self.answers[p[0]] * 1.0 for p in prompts)
+            return tuple((self.answers | untouched)[p[0]] * 1.0 for p in prompts)
 
 
 @pytest.fixture
@@ -130,3 +131,17 @@ def test_the_original_behaviour_can_be_held_still(v_orig: str, answers: dict[str
     r_1, r_2 = differences(answers)
     torch.testing.assert_close(loss, (0.5 * r_1 - r_2).square().mean())
     assert ((("base",), (), False) in stub.calls) == (v_orig == "frozen")
+
+
+def test_the_untouched_models_behaviour_is_no_target_of_the_base_prediction(
+    answers: dict[str, Tensor], batch: Batch
+) -> None:
+    """λ* of R2 is no argmin where v_orig is not R2's own base: its derivative would draw the one to the other."""
+    answers["untouched"] = answers["base"].detach() + 0.3
+    loss = PureCC(v_orig="frozen").loss(StubWorkbench(answers), CONCEPT, batch)["l_purecc"]
+    loss.backward()
+    assert answers["base"].grad is None
+    r_1, r_2 = (r.detach() for r in differences(answers))
+    residual = answers["untouched"] + adaptive_scale(r_2, r_1) * r_1 - answers["complete"].detach()
+    torch.testing.assert_close(loss, residual.square().mean())
+    torch.testing.assert_close(answers["complete"].grad, -2 * residual / residual.numel())
