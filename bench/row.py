@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,7 +39,7 @@ class Row(BaseModel):
     `gate` is how adapters that act prompt by prompt were made to act; held open or shut, a run is another entry.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     schema_version: int = SCHEMA
     status: Status
     reason: str = ""
@@ -58,6 +59,15 @@ class Row(BaseModel):
     fingerprints: dict[str, str] = Field(default_factory=dict)
     cost: dict[str, float] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def finished(self) -> str:
+        """When the run ended, as it says, wherever its clock stood; nothing where it does not say."""
+        try:
+            ended = datetime.fromisoformat(str(self.provenance.get("finished", "")))
+            return ended.astimezone(UTC).isoformat()
+        except (ValueError, OverflowError):
+            return ""
 
     def digest(self) -> str:
         """Returns a hash of everything but cost and provenance: the same command gives the same digest."""

@@ -53,20 +53,25 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
         probes = pictures(plan, store, backbone)
         row = record(plan, store, probes)
     except Diverged as error:
-        row = row_of(plan, "diverged", reason=str(error))
+        row = row_of(plan, "diverged", reason=str(error), unmeasured=_lost(plan))
         write_text(plan.folder / "log.json", json.dumps(error.curves))
     except Exception as error:  # a run that fails is a row that says so; a sweep goes on
         if isinstance(error, BenchError) and not go_on:
             raise
         log.exception("the run failed")
         said = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}{_where(error, plan)}"
-        row = row_of(plan, "failed", reason=said)
+        row = row_of(plan, "failed", reason=said, unmeasured=_lost(plan))
         resident.forget()
     write_text(plan.folder / "row.json", row.model_dump_json(indent=1) + "\n")
     from bench.page.report import write_report
 
     write_report(plan, row, store, probes[1:])
     return row, False
+
+
+def _lost(plan: Plan) -> dict[str, str]:
+    """Returns what tells the row of an erasing run that has no values from one of learning (`bench.rows.place`)."""
+    return {"leakage": "the run has no pictures"} if plan.concept.scored_as == "erase" else {}
 
 
 def _where(error: Exception, plan: Plan) -> str:

@@ -171,6 +171,11 @@ def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path)
     assert board_of(make(protocol="full")) == "d-m-subject-full"
 
 
+def test_an_erasing_run_that_failed_stands_on_the_board_it_would_have() -> None:
+    lost = {"status": "diverged", "reason": "nan", "measured": {}, "unmeasured": {"leakage": "the run has no pictures"}}
+    assert board_of(make("esd", kind="multi", **lost)) == "d-m-multi_erase"
+
+
 def test_several_at_once_are_learned_on_one_board_and_erased_on_another() -> None:
     assert board_of(make(kind="multi")) == "d-m-multi"
     erased = make("esd", kind="multi", measured={"leakage/part": _value(0.2, "lower")})
@@ -191,13 +196,13 @@ def test_rows_and_pictures_of_one_board_come_onto_another(tmp_path: Path, root: 
 
 def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    drawn = runs / "store" / "generate" / "k"
+    drawn = runs / "store" / "generate" / ("1" * 16)
     drawn.mkdir(parents=True)
     for prompt, grey in (("concept-00", 40), ("concept-02", 120), ("unrelated-00", 200)):
         for seed in (0, 1):
             Image.new("L", (48, 48), grey + seed).save(drawn / f"{prompt}-{seed}.png")
-    _write(runs / "purecc", make(fingerprints={"generate": "k"}), "one")
-    _write(runs / "other", make("other", fingerprints={"generate": "gone"}), "one")
+    _write(runs / "purecc", make(fingerprints={"generate": "1" * 16}), "one")
+    _write(runs / "other", make("other", fingerprints={"generate": "2" * 16}), "one")
     (folder,) = enter(tmp_path / "boards", collect([runs]))
     (path,) = (folder / "pictures").iterdir()
     assert path.name == "purecc-cat-seed0.webp"
@@ -205,6 +210,34 @@ def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
         assert strip.size == (3 * 64, 64)
         greys = [strip.convert("L").getpixel((64 * k + 32, 32)) for k in range(3)]
     assert greys == pytest.approx([40, 120, 200], abs=3)  # the first seeds, in the order of channels
+
+
+def test_nothing_is_written_or_read_by_a_name_that_leaves_the_boards(tmp_path: Path) -> None:
+    inside, out = tmp_path / "in" / "a", tmp_path / "out"
+    (inside / "rows").mkdir(parents=True)
+    (inside / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(inside / "pictures" / "purecc-cat-seed0.webp")
+    for odd in ({"dataset": "../escaped/d"}, {"fingerprints": {"generate": "../../../secret"}}):
+        (inside / "rows" / "r.json").write_text(make(**odd).model_dump_json())
+        with pytest.raises(BenchError, match="would be right"):
+            enter(out, collect([tmp_path / "in"]))
+    assert not out.exists() and not (tmp_path / "escaped").exists()
+
+
+def test_a_run_whose_cost_is_no_number_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _write(tmp_path, make("odd"), "odd")
+    _write(tmp_path, make("good"), "good")
+    path = tmp_path / "odd" / "row.json"
+    path.write_text(path.read_text().replace("12.4", "NaN"))
+    assert [r.method for r in collect([tmp_path]).values()] == ["good"]
+    assert "odd" in caplog.text and "cost.seconds=nan" in caplog.text
+
+
+def test_the_last_is_the_last_wherever_its_clock_stood() -> None:
+    early, late = ({"finished": f"2026-11-22T{t}"} for t in ("10:00:00+0200", "09:30:00+0000"))
+    for rows in ([make(dino=0.2, provenance=early), make(dino=0.6, provenance=late)],
+                 [make(dino=0.6, provenance=late), make(dino=0.2, provenance=early)]):  # fmt: skip
+        assert "| `purecc` | 0.600 |" in render(rows)
 
 
 def test_a_row_counts_once_and_as_it_finished_last() -> None:

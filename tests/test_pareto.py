@@ -131,6 +131,51 @@ def test_a_duplicate_neither_enters_nor_distorts() -> None:
     assert twice.chance.tolist() == once.chance.tolist()
 
 
+@pytest.mark.parametrize("more", [1e-6, 5e-4])
+def test_a_duplicate_with_a_little_added_is_one(more: float) -> None:
+    """In the first column it would beat what it was copied from in every draw."""
+    copies = [_row("zeal", r.concept, r.seed, r.measured["gain"].value + more, r.measured["harm"].value - more,
+                   provenance={"finished": "2026-11-23T10:00:00+0000"})
+              for r in rows(GOOD) if r.method == "strong"]  # fmt: skip
+    made, methods = make(rows(GOOD) + copies)
+    assert made.why[methods.index("zeal")] == "the same values as strong"
+    assert told(rows(GOOD) + copies) == told(rows(GOOD))
+    partly = [r.model_copy(update={"measured": {"gain": r.measured["gain"]}}) for r in copies]  # by leaving one out
+    assert "zeal" in gather(rows(GOOD) + partly, ["gain", "harm"], []).copies
+
+
+def test_one_concept_without_its_anchor_lets_nobody_in_that_is_no_better_than_before() -> None:
+    worse = rows({"worse": (0.1, 0.0)})
+    found = rows(GOOD) + worse
+    lacking = [r.model_copy(update={"anchors": {}}) if r.concept == "owl" else r for r in found]
+    made, methods = make(lacking)
+    assert made.why[methods.index("worse")] == "no better than the model before it"
+    assert on(lacking) == on(rows(GOOD))
+    unknown, _ = make([r.model_copy(update={"anchors": {}}) for r in found])  # nobody is held to what nobody knows
+    assert unknown.why == [""] * 4
+
+
+def test_concepts_of_its_own_lift_no_method() -> None:
+    """Not in the table, not in its order, and they make no other method lack any."""
+    easy = [_row(m, f"{m}{k}", 0, 0.99, 0.0) for m in ("careful", "beaten") for k in range(20)]
+    both = [_row(m, f"own{k}", 0, 0.99, 0.0) for m in ("careful", "beaten") for k in range(20)]
+    for extra in (easy, both):
+        more = {m: (0.3 + 0.01 * k, 0.3) for k, m in enumerate("abcde")}
+        plain, lifted = (gather(rows(GOOD | more) + own, ["gain", "harm"], ["seconds"]) for own in ([], extra))
+        assert lifted.concepts == CONCEPTS and len(lifted.beyond) == len({r.concept for r in extra})
+        assert lifted.methods == plain.methods and lifted.whole.all()
+        for column, values in plain.values.items():
+            np.testing.assert_array_equal(lifted.values[column][:, :, :2], values)
+
+
+def test_many_that_were_tried_on_few_concepts_take_no_concept_from_the_others() -> None:
+    few = [_row(f"variant{k}", c, 0, 0.3 + 0.01 * k, 0.2) for k in range(12) for c in CONCEPTS[:2]]
+    cells = gather(rows(GOOD) + few, ["gain", "harm"], ["seconds"])
+    assert cells.concepts == CONCEPTS
+    assert [m for m, whole in zip(cells.methods, cells.whole, strict=True) if whole] == ["strong", "careful", "beaten"]
+    assert on(rows(GOOD) + few) == on(rows(GOOD))
+
+
 def _renamed(found: list[Row]) -> list[Row]:
     """The same under names that a table of subjects has."""
     return [r.model_copy(update={"measured": {"dino": r.measured["gain"], "clip_t": r.measured["gain"]}, "anchors": {}})

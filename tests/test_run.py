@@ -11,6 +11,7 @@ import pytest
 from bench import checkpoint, workbench
 from bench.__main__ import main
 from bench.row import Row
+from bench.rows.place import board_of
 
 SEEDS = "protocol.seeds={concept: 2, class: 1, neighbour: 1, unrelated: 1, empty: 1}"
 SMALL = ["concept=racing_car", "model.steps=3", SEEDS]
@@ -158,7 +159,16 @@ def test_a_diverged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("dreambooth_lora/*/row.json")
     row = Row.model_validate_json(path.read_text())
     assert row.status == "diverged" and "dreambooth" in row.reason and not row.measured
+    assert board_of(row) == "stickers-sticker-flow-subject"
     assert json.loads((path.parent / "log.json").read_text())
+
+
+def test_two_things_whose_erasing_diverged_stand_on_the_board_of_erasing(tmp_path: Path) -> None:
+    asked = ["+method=esd", "method.lr=1e18", "method.steps=6", *SMALL[1:], "concept=erase_cat_and_rocket"]
+    assert main([*asked, f"root={tmp_path}"]) == 1
+    (path,) = tmp_path.glob("esd/*/row.json")
+    row = Row.model_validate_json(path.read_text())
+    assert row.status == "diverged" and board_of(row) == "stickers-sticker-flow-multi_erase"
 
 
 def test_what_diverged_once_is_not_trained_again_when_only_its_scoring_changes(

@@ -26,6 +26,7 @@ from bench.grid import grid, load_templates
 from bench.row import Row
 from bench.stages.score import summarize
 from bench.submissions.recompute import COLUMNS, _conf, _metrics
+from bench.submissions.recompute import PICTURES as PICTURES_MOST
 from bench.submissions.submission import ADAPTER, FORMAT, INDEX, LARGEST, LIMITS, PICTURES, ROW, SCORES, SHEET
 from bench.submissions.submit import _csv, _json
 
@@ -229,6 +230,18 @@ FILES: dict[str, tuple[Callable[[Files], Any], str]] = {
     "a score in words": (_cell("value", "high"), "line 2: '0,0,high'"),
     "a score is NaN": (_cell("value", "nan"), "line 2: 'nan'"),
     "a score beyond every number": (_cell("value", "1e999"), "line 2: '1e999'"),
+    "a score beyond reason": (_cell("value", "1e308"), "line 2: '1e308'"),
+    "a score and a reason for none": (_cell("reason", "too dark"), "line 2: "),
+    "a score among reasons": (
+        _lines(lambda x: [x.append([*x[1][:4], "77", "nan", "too dark"])]),
+        "scores.csv: nothing comes of it",
+    ),
+    "a source of more pictures than there can be": (
+        _lines(
+            lambda x: x.extend(["other", "dino", "concept", "0", str(k), "0.5", ""] for k in range(PICTURES_MOST + 1))
+        ),
+        f"other, dino, concept: {PICTURES_MOST + 1} pictures",
+    ),
     "a prompt that is a fraction": (_cell("prompt", "0.5"), "line 2: '0.5,0"),
     "HTML for a metric": (_cell("metric", SCRIPT), "line 2: '<script>"),
     "a path for a channel": (_cell("channel", "../x"), "line 2: '../x'"),

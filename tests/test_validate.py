@@ -24,7 +24,7 @@ def _said(**fields: Any) -> Said:
         "value": 0.5, "low": 0.4, "high": 0.6, "n": 30, "unit": "prompt, then seed", "better": "higher",
         "checkpoint": "judge", "version": 1, "title": "DINO", "group": "fidelity",
     }  # fmt: skip
-    held = f" gate={fields['gate']}" if "gate" in fields else ""
+    held = "".join(f" {name}={fields[name]}" for name in ("seed", "gate") if name in fields)
     command = f"python -m bench +method={fields.get('method', 'purecc')} concept={fields.get('concept', 'cat')}{held}"
     return {
         "schema_version": 1, "status": "ok", "reason": "", "method": "purecc", "model": "m", "dataset": "d",
@@ -77,6 +77,7 @@ def _both(*changes: Callable[[Said], None]) -> Callable[[Said], None]:
 RUN_IT = "$(touch ran) `touch ran`"
 FIELDS: dict[str, tuple[Callable[[Said], None], str]] = {
     "a time that is none": (_set("provenance>finished", "0"), "provenance.finished="),
+    "a month that is none": (_set("provenance>finished", "2026-19-22T10:00:00+0000"), "provenance.finished="),
     "another schema": (_set("schema_version", 2), "schema_version=2: 1"),
     "a schema in words": (_set("schema_version", "1"), "schema_version='1'"),
     "a schema that is true": (_set("schema_version", True), "schema_version=True"),
@@ -151,7 +152,10 @@ FIELDS: dict[str, tuple[Callable[[Said], None], str]] = {
         _set("provenance>command", "python -m bench +method=purecc method.eta=3"),
         "provenance.command: sets 'method.eta=3' by hand",
     ),
-    "another seed's file": (_set("seed", 1), "the file's name: 'purecc-cat-seed1-quick.json' would be right"),
+    "another seed's file": (
+        _both(_set("seed", 1), _set("provenance>command", "python -m bench +method=purecc concept=cat seed=1")),
+        "the file's name: 'purecc-cat-seed1-quick.json' would be right",
+    ),
     "another board's file": (_set("kind", "style"), "of the board 'd-m-style'"),
     "what a shell would run": (_set("method", RUN_IT), "method='$(touch"),
     "another command": (_set("provenance>command", "touch ran"), "provenance.command='touch ran'"),
@@ -256,6 +260,36 @@ def test_a_row_stands_once(tmp_path: Path) -> None:
     assert line.startswith(f"{second / NAME}: method, concept, seed, protocol, gate: as in {first / NAME}")
 
 
+def test_a_command_without_a_seed_asks_for_the_first(tmp_path: Path) -> None:
+    said = _said(seed=1) | {"provenance": _said()["provenance"]}
+    folder = _rows(tmp_path, **{"purecc-cat-seed1-quick.json": said})
+    _, (line,) = check([folder])
+    assert line.endswith("provenance.command: asks for seed='0', and the row is of 1")
+
+
+@pytest.mark.parametrize("less", [0.0, 1e-4])
+def test_a_method_is_no_other_under_a_new_name(tmp_path: Path, less: float) -> None:
+    """Which of the two was first, their own dates say: a person has to."""
+    made = {f"purecc-{c}-seed0-quick.json": _other(0, t, concept=c) for c, t in (("cat", "1"), ("cow", "2"))}
+    for name, said in made.items():
+        said["measured"] = copy.deepcopy(said["measured"])
+        said["measured"]["dino"] |= {"value": 0.55 if "cow" in name else 0.45}
+    theirs = {}
+    for k, (name, said) in enumerate(made.items()):
+        copied = _other(0, str(8 + k), method="theirs", concept=said["concept"])
+        copied["measured"] = copy.deepcopy(said["measured"])
+        copied["measured"]["dino"]["value"] -= less
+        del copied["measured"]["drift/class"]  # nor by leaving something out
+        theirs[name.replace("purecc", "theirs")] = copied
+    folder = _rows(tmp_path, **made, **theirs)
+    _, (line,) = check([folder])
+    assert "the values of purecc" in line and "theirs-ca" in line
+    for said in theirs.values():
+        said["measured"]["dino"]["value"] -= 0.01
+        (folder / f"theirs-{said['concept']}-seed0-quick.json").write_text(json.dumps(said))
+    assert check([folder]) == (4, [])
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -294,12 +328,22 @@ def test_one_table_of_scores_is_not_two_methods(tmp_path: Path) -> None:
 
 def test_a_method_of_a_board_has_one_set_of_values(tmp_path: Path) -> None:
     rows = [_said(), _other(1), _other(2, "d", hyperparameters={"lr": 0.2}), _other(3, "e", gate="open")]
+    rows[0]["hyperparameters"] = rows[1]["hyperparameters"] = {"lr": 0.1, "rank": 4}
+    rows[2]["hyperparameters"] |= {"rank": 4.0}  # the same as 4
     rows += [_other(4, "f", hyperparameters={}, status="failed", reason="no", measured={}, anchors={})]
     rows[3]["hyperparameters"] = {"lr": 0.3}  # another gate is another entry
     folder = _rows(tmp_path, **{f"purecc-cat-seed{s['seed']}-quick.json": s for s in rows})
     _, (line,) = check([folder])
     where = folder / "purecc-cat-seed2-quick.json"
     assert line.startswith(f"{where}: hyperparameters.lr=0.2: 0.1, as most rows of purecc there have it")
+
+
+def test_a_value_that_is_not_there_is_another_than_none(tmp_path: Path) -> None:
+    rows = [_other(0, "1", hyperparameters={"lr": 0.1}), _other(1, "2", hyperparameters={"lr": 0.1})]
+    rows += [_other(2, "3", hyperparameters={"lr": 0.1, "reward": None})]
+    folder = _rows(tmp_path, **{f"purecc-cat-seed{s['seed']}-quick.json": s for s in rows})
+    _, (line,) = check([folder])
+    assert "hyperparameters.reward=null: nothing, as most rows" in line
 
 
 def test_the_untouched_model_is_the_same_beside_every_row(tmp_path: Path) -> None:

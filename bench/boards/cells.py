@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,7 @@ from bench.boards.anchors import ANCHORS, anchor, values_of
 from bench.boards.resample import Array, means
 from bench.costs import settled
 from bench.row import Row
-
-SAME = 1e-3  # the last decimal of the tables: what differs by less has not moved
+from bench.rows.alike import alike, unmoved
 
 
 @dataclass(frozen=True)
@@ -24,19 +23,20 @@ class Cells:
     Attributes:
         methods: in the order of their first column, best first, those measured on every concept before the others;
             anchors are not among them.
-        concepts: of all rows.
+        concepts: those that methods are held to (`shared`); what is said of a board is of these.
+        beyond: other concepts of its rows, which too few methods were measured on.
         seeds: of all rows.
         values: column → (methods, concepts, seeds), NaN where not measured.
         better: column → higher, lower or zero.
         anchors: anchor → column → (concepts,).
         idle: (methods,): whether no run differs from the model before it.
         copies: method → the method that had the same values before it.
-        covered: (methods,): on how many of the shared concepts something was measured.
-        every: how many concepts are shared.
+        covered: (methods,): on how many of the concepts something was measured.
     """
 
     methods: list[str]
     concepts: list[str]
+    beyond: list[str]
     seeds: list[int]
     values: dict[str, Array]
     better: dict[str, str]
@@ -44,12 +44,11 @@ class Cells:
     idle: Array
     copies: dict[str, str]
     covered: Array
-    every: int
 
     @property
     def whole(self) -> Array:
         """(methods,): whether they were measured on every concept; the means of the others are of fewer."""
-        whole: Array = self.covered == self.every
+        whole: Array = self.covered == len(self.concepts)
         return whole
 
     @cached_property
@@ -72,14 +71,9 @@ def once(rows: Iterable[Row]) -> list[Row]:
     found: dict[tuple[str, str, int], Row] = {}
     for row in rows:
         key = (row.method, row.concept, row.seed)
-        if key not in found or (finished(row), row.status) >= (finished(found[key]), found[key].status):
+        if key not in found or (row.finished, row.status) >= (found[key].finished, found[key].status):
             found[key] = row
     return list(found.values())
-
-
-def finished(row: Row) -> str:
-    """Returns when a run ended, as it says."""
-    return str(row.provenance.get("finished", ""))
 
 
 def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) -> Cells:
@@ -104,34 +98,41 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
             values[column][cell] = value
     values |= {c: settled(c, values[c]) for c in costs}
     anchors = {a: anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
-    copies = _copies(axes[0], {c: values[c] for c in better}, own)
-    covered, every = _covered([values[c] for c in better], len(axes[0]))
-    order = _order(axes[0], values, directions, covered == every)
+    copies = _copies(own, better)
+    held, covered = _covered([values[c] for c in better], len(axes[0]), len(axes[1]))
+    concepts = [c for c, h in zip(axes[1], held, strict=True) if h]
+    values = {c: v[:, held] for c, v in values.items()}
+    anchors = {a: {c: v[held] for c, v in of.items() if np.isfinite(v[held]).any()} for a, of in anchors.items()}
+    order = _order(axes[0], values, directions, covered == len(concepts))
     methods = [axes[0][i] for i in order]
-    idle = np.array([all(_unmoved(r) for r in own if r.method == m) for m in methods], bool)
+    idle = np.array([all(unmoved(r) for r in own if r.method == m) for m in methods], bool)
     ordered = {c: v[order] for c, v in values.items()}
-    return Cells(methods, *axes[1:], ordered, directions, anchors, idle, copies, covered[order], every)
+    beyond = [c for c in axes[1] if c not in concepts]
+    return Cells(methods, concepts, beyond, axes[2], ordered, directions, anchors, idle, copies, covered[order])
 
 
 def shared(measured: Array) -> Array:
-    """Returns the concepts that methods are held to: those that a third of the methods have, and two at least.
+    """Returns the concepts that methods are held to: those that half of them have, and two at least.
 
-    Else one method with a concept of its own would leave nothing to compare, and alone be whole.
+    Counted are methods with more than half as many concepts as the third best has. So neither can a method or two with concepts
+    of their own make everybody else lack some, nor can many that were tried on a few take the others' away.
 
     Args:
         measured: (methods, concepts) of bools.
     """
-    count = int(measured.any(1).sum())
-    return measured.sum(0) >= max(1, min(count, 2), count / 3)
+    had = measured.sum(1)
+    most = np.sort(had[had > 0])[::-1][:3]
+    counted = measured[had > most[-1] / 2] if most.size else measured[:0]
+    return counted.sum(0) >= max(1, min(len(counted), 2), len(counted) / 2)
 
 
-def _covered(values: Sequence[Array], methods: int) -> tuple[Array, int]:
-    """Returns on how many shared concepts each method was measured, and how many those are."""
+def _covered(values: Sequence[Array], methods: int, concepts: int) -> tuple[Array, Array]:
+    """Returns which concepts are shared, all where nothing was measured; and on how many of them each method was."""
     if not values:
-        return np.zeros(methods, int), 0
+        return np.ones(concepts, bool), np.zeros(methods, int)
     measured = np.isfinite(np.stack(values)).any((0, -1))  # (methods, concepts)
-    held_to = shared(measured)
-    return measured[:, held_to].sum(1), int(held_to.sum())
+    held = shared(measured) if measured.any() else np.ones(concepts, bool)
+    return held, measured[:, held].sum(1)
 
 
 def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, str], whole: Array) -> list[int]:
@@ -146,25 +147,20 @@ def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, s
     return sorted(indices, key=lambda i: (score[i] == -np.inf, not whole[i], -score[i], methods[i]))
 
 
-def _unmoved(row: Row) -> bool:
-    """Returns whether all that a run measured is what the model before it has: it did nothing."""
-    before = row.anchors.get("learned") or row.anchors.get("none", {})
-    shared = [abs(row.measured[c].value - v.value) for c, v in before.items() if c in row.measured]
-    return bool(shared) and max(shared) < SAME
-
-
-def _copies(methods: Sequence[str], values: dict[str, Array], rows: Sequence[Row]) -> dict[str, str]:
+def _copies(rows: Sequence[Row], columns: Collection[str]) -> dict[str, str]:
     """Returns method → the one that had all its values first."""
+    own: dict[str, dict[tuple[str, int, str], float]] = {}
     first: dict[str, str] = {}
     for row in rows:
-        first[row.method] = min(first.get(row.method, finished(row)), finished(row))
-    seen: dict[bytes, str] = {}
+        values = own.setdefault(row.method, {})
+        values |= {(row.concept, row.seed, c): row.measured[c].value for c in columns if c in row.measured}
+        first[row.method] = min(first.get(row.method, row.finished), row.finished)
+    originals: list[str] = []
     out = {}
-    for method in sorted(methods, key=lambda m: (first[m], m)):
-        own = np.stack([v[methods.index(method)] for v in values.values()]) if values else np.empty(0)
-        if not np.isfinite(own).any():
-            continue
-        first_of = seen.setdefault((own + 0.0).tobytes(), method)  # -0.0 is 0.0
-        if first_of != method:
-            out[method] = first_of
+    for method in sorted(own, key=lambda m: (first[m], m)):
+        of = next((o for o in originals if alike(own[o], own[method])), None)
+        if of is None:
+            originals.append(method)
+        else:
+            out[method] = of
     return out

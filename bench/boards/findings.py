@@ -56,6 +56,8 @@ class Figures:
     def p(self, column: str, method: str) -> str:
         """Returns the p of that difference after Holm over the column's methods, `p = 0.007`."""
         p = float(self.board.differences[column].adjusted[self._at(method)])
+        if not np.isfinite(p):
+            raise BenchError(f"{SOURCE}: {column} of {method} has no p: one concept or the baseline itself")
         return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
     def shared(self, column: str, method: str, other: str) -> float:

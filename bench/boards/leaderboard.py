@@ -14,12 +14,14 @@ from pydantic import ValidationError
 from bench.boards import figures, strips, tables
 from bench.boards import page as board_page
 from bench.boards.analysis import analyse
-from bench.boards.cells import finished
 from bench.config import NAME, set_apart
 from bench.errors import BenchError
 from bench.meaning import meaningless
 from bench.progress import track
 from bench.row import Row
+from bench.rows.checks import KEY
+from bench.rows.file import read as read_file
+from bench.rows.file import shown
 from bench.rows.place import ROWS, board_of, name_of, stands
 from bench.store import write_text
 from bench.submissions.submission import SUFFIX, checked
@@ -53,7 +55,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
             apart += not why
             continue
         key = (board_of(row), row.protocol, row.method, row.concept, row.seed)
-        if key not in found or finished(row) >= finished(found[key][1]):
+        if key not in found or row.finished >= found[key][1].finished:
             found[key] = (path, row)
     if apart:
         log.info("%s left out: hyperparameters or sampling set by hand", counted(apart, "run"))
@@ -73,10 +75,12 @@ def _of_board(path: Path) -> bool:
 
 def _made(path: Path) -> Row | None:
     try:
-        return Row.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValueError:
-        log.warning("%s is not a row of this version; left out", path)
-        return None
+        row, wrong = read_file(path)
+    except BenchError as error:
+        row, wrong = None, [str(error)]
+    if row is None:
+        log.warning("%s: left out", wrong[0])
+    return row
 
 
 def _submitted(path: Path) -> Row:
@@ -93,10 +97,24 @@ def _by_hand(row: Row) -> bool:
 
 def enter(out: Path, made: Mapping[Path, Row]) -> list[Path]:
     """Adds rows, by the files they are from, and strips of their pictures. Returns the boards' folders."""
+    _named(made.values())
     for path, row in made.items():
         if stands(row):
             strips.keep(path, row, out / board_of(row))
     return update(out, list(made.values()))
+
+
+def _named(rows: Iterable[Row]) -> None:
+    """Checks the names that become files and folders, before any is written or read.
+
+    Raises:
+        BenchError: they cannot be those of a file, or a key is none.
+    """
+    for row in rows:
+        if wrong := [name for name in (board_of(row), name_of(row)) if not re.match(NAME, name)]:
+            raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
+        if wrong := [key for key in row.fingerprints.values() if not KEY.fullmatch(key)]:
+            raise BenchError(f"a row of {name_of(row)}: fingerprint {shown(wrong[0])}: 16 digits would be right")
 
 
 def update(out: Path, rows: Sequence[Row]) -> list[Path]:
@@ -106,8 +124,7 @@ def update(out: Path, rows: Sequence[Row]) -> list[Path]:
         BenchError: a row's names cannot be those of a file.
     """
     new = {(board_of(r), name_of(r)): r for r in rows if stands(r)}
-    if wrong := [name for names in new for name in names if not re.match(NAME, name)]:
-        raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
+    _named(new.values())
     for (folder_name, name), row in new.items():
         write_text(out / folder_name / ROWS / name, row.model_dump_json(indent=1) + "\n")
     folders = sorted(p.parent for p in out.glob(f"*/{ROWS}") if any(p.glob("*.json")))

@@ -66,7 +66,7 @@ def _context(board: Board, pictures: Path) -> dict[str, Any]:
         "facts": [("runs", len(board.rows)), ("methods", len(cells.methods)), ("concepts", len(cells.concepts)),
                   ("training seeds", len(cells.seeds)),
                   ("protocol", ", ".join(sorted({r.protocol for r in board.rows})))],
-        "concepts": cells.concepts, "columns": columns, "methods": methods,
+        "concepts": cells.concepts, "beyond": cells.beyond, "columns": columns, "methods": methods,
         "groups": groups, "strips": {c: [(m, own[m]) for m in order if m in own] for c, own in shown.items()},
         "anchors": [{"name": LABELS[a], "note": _partly(board, a),
                      "cells": [_plain(own.get(c["name"])) for c in columns]}

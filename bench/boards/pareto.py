@@ -1,8 +1,9 @@
 """Fronts: what no other method beats in both of two columns.
 
 Who enters: a method measured in both columns on every concept of the front, that is better than the model before it in
-the task's first column, has moved at all, and is no copy of another. So no missing value, do-nothing run or duplicate
-can enter a front, or push another from it.
+the task's first column, has moved at all, and is no copy of another, to the tables' last decimal. So no missing value,
+do-nothing run or duplicate can enter a front, or push another from it. Which of two alike is the copy, their own dates
+say; so `validate` refuses both until one is gone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.boards.cells import SAME, Cells
+from bench.boards.cells import Cells
 from bench.boards.ranks import complete
 from bench.boards.resample import Array, means, plainly_drawn
 from bench.errors import BenchError
+from bench.rows.alike import SAME
 
 UNMEASURED = "not measured on every concept"
 
@@ -122,11 +124,15 @@ def _why(cells: Cells, method: str, entered: bool, gain: bool) -> str:
 
 
 def _gain(cells: Cells, first: str, concepts: Array, worst: Mapping[str, float | str]) -> tuple[Array, Array]:
-    """Returns whether methods beat the model before them in the first column: by their means, and in each draw."""
+    """Returns whether methods beat the model before them in the first column, where both are known: by their means,
+    and in each draw. Where nothing is known of it nobody is held to it.
+    """
     values, start = cells.values[first][:, concepts], _start(cells, first, worst)[concepts]
-    before = np.repeat(start[None, :, None], values.shape[2], axis=2)  # the same concepts in a draw as the methods
-    if not np.isfinite(start).all():
+    known = np.isfinite(start)
+    if not known.any():
         return np.ones(len(values), bool), np.ones(len(values), bool)
+    values = values[:, known]
+    before = np.where(np.isfinite(values), start[known, None], np.nan)  # the same cells in a draw as the methods
     by_mean = cells.score(first, means(values)) - cells.score(first, means(before))
     return by_mean > SAME, cells.score(first, plainly_drawn(values)) - cells.score(first, plainly_drawn(before)) > SAME
 

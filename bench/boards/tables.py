@@ -27,6 +27,9 @@ ALONE = """One concept says nothing of how others would do: no interval, none of
 SOME = """Who was not measured on every concept stands below those who were: beside the runs, on how many.
 
 """
+BEYOND = """In no figure, for too few methods were measured on them: {names}.
+
+"""
 PARTLY = """A value with a count beside it, as (2 of 5), is a mean over that many of the method's concepts: it could not
 be measured on the rest.
 
@@ -64,6 +67,7 @@ def render(board: Board) -> str:
                        names=", ".join(map(_text, names)),
                        protocols=", ".join(protocols))  # fmt: skip
     page += ALONE if len(names) == 1 else ""
+    page += BEYOND.format(names=", ".join(map(_text, board.cells.beyond))) if board.cells.beyond else ""
     page += "" if board.cells.whole.all() else SOME
     page += PARTLY if any(partly(board, c, i) for c in board.columns for i in range(len(board.cells.methods))) else ""
     page += _main(board)
@@ -102,7 +106,7 @@ def runs(board: Board) -> dict[str, str]:
 def covered(board: Board, index: int) -> str:
     """Returns `1 of 6 concepts` for a method that was not measured on all of them."""
     cells = board.cells
-    return "" if cells.whole[index] else f"{cells.covered[index]} of {counted(cells.every, 'concept')}"
+    return "" if cells.whole[index] else f"{cells.covered[index]} of {counted(len(cells.concepts), 'concept')}"
 
 
 def partly(board: Board, column: str, index: int) -> str:

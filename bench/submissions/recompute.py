@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 COLUMNS = ["source", "metric", "channel", "prompt", "seed", "value", "reason"]
 NEAR = 2e-6  # values of a row are rounded to 1e-6
 LINES = 500_000
+PICTURES = 20_000  # of one source, metric and channel: a bootstrap draws from them 2,000 times
+GREATEST = 1e9
 
 
 def table(text: str) -> pd.DataFrame:
@@ -48,6 +50,9 @@ def table(text: str) -> pd.DataFrame:
     twice = found.duplicated(COLUMNS[:5])
     if twice.any():
         raise BenchError(f"line {int(twice.to_numpy().argmax()) + 2}: this picture has a score of this metric already")
+    for names, group in found.groupby(COLUMNS[:3], sort=False):
+        if len(group) > PICTURES:
+            raise BenchError(f"{', '.join(map(str, names))}: {len(group)} pictures; at most {PICTURES} would be right")
     return found
 
 
@@ -66,8 +71,8 @@ def _line(number: int, line: list[str]) -> list[Any]:
     except ValueError:
         said = shown(",".join(line[3:6]))
         raise BenchError(f"line {number}: {said}: two integers and a number would be right") from None
-    if len(reason) > 500 or not (reason or math.isfinite(value)):
-        raise BenchError(f"line {number}: {shown(line[5])}: a finite number, or a reason, would be right")
+    if len(reason) > 500 or (reason != "") == math.isfinite(value) or abs(value) > GREATEST:
+        raise BenchError(f"line {number}: {shown(line[5])}: a finite number, or nan and a reason, would be right")
     return [*names, prompt, seed, value, reason]
 
 
@@ -85,7 +90,11 @@ def against_scores(row: Row, text: str, pictures: Sequence[str]) -> Iterator[str
         if f"{c}-{p:02d}-{s}" not in there:
             yield f"scores.csv: a score of {c}-{p:02d}-{s}.png, a picture that pictures.json does not have"
             return
-    found = _summary(scores)
+    try:
+        found = _summary(scores)
+    except (ValueError, ArithmeticError, LookupError) as error:
+        yield f"scores.csv: nothing comes of it: {shown(str(error).splitlines()[0])}"
+        return
     for where, values in {"measured": row.measured, **{f"anchors.{a}": v for a, v in row.anchors.items()}}.items():
         source = "model" if where == "measured" else where.removeprefix("anchors.")
         for name, value in values.items():

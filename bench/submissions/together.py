@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 
 from bench.row import Row, Value
+from bench.rows.alike import alike, unmoved
+from bench.rows.place import board_of
 
 Rows = Mapping[Path, Row]
 
@@ -23,6 +26,7 @@ def at_odds(rows: Rows, loose: frozenset[Path] = frozenset()) -> Iterator[str]:
     yield from _one_run_twice(rows, loose)
     yield from _one_training_twice(rows)
     yield from _one_score_twice(rows)
+    yield from _one_method_twice({p: r for p, r in rows.items() if p not in loose})
     yield from _other_values({p: r for p, r in rows.items() if p not in loose})
     yield from _other_columns(rows)
     yield from _other_anchors(rows)
@@ -61,20 +65,41 @@ def _other_values(rows: Rows) -> Iterator[str]:
     """Yields rows of a method with other hyperparameters than most of its rows there have: a mean over both is of no
     method.
     """
-    there: dict[tuple[str, ...], list[tuple[Path, Row, str]]] = {}
+    there: dict[tuple[str, ...], list[tuple[Path, Row, dict[str, str]]]] = {}
     for path, row in rows.items():
         if row.status != "ok":
             continue
         key = (row.dataset, row.model, row.kind, row.method, row.protocol, row.gate)
-        there.setdefault(key, []).append((path, row, json.dumps(row.hyperparameters, sort_keys=True)))
+        there.setdefault(key, []).append((path, row, _said(row)))
     for found in there.values():
-        usual = Counter(said for *_, said in found).most_common(1)[0][0]
+        usual = dict(Counter(tuple(said.items()) for *_, said in found).most_common(1)[0][0])
         for path, row, said in found:
             if said != usual:
-                wanted = json.loads(usual)
-                name = min(k for k in {*wanted, *row.hyperparameters} if wanted.get(k) != row.hyperparameters.get(k))
-                yield (f"{path}: hyperparameters.{name}={row.hyperparameters.get(name)}: {wanted.get(name)}, as most "
-                       f"rows of {row.method} there have it, would be right")  # fmt: skip
+                name = min(k for k in {*usual, *said} if usual.get(k) != said.get(k))
+                have, wanted = (of.get(name, "nothing")[:60] for of in (said, usual))
+                yield (f"{path}: hyperparameters.{name}={have}: {wanted}, as most rows of {row.method} "
+                       f"there have it, would be right")  # fmt: skip
+
+
+def _said(row: Row) -> dict[str, str]:
+    """Returns a row's hyperparameters as JSON, in order; 1 and 1.0 are the same."""
+    values = {k: float(v) if type(v) is int else v for k, v in row.hyperparameters.items()}
+    return {k: json.dumps(v, sort_keys=True) for k, v in sorted(values.items())}
+
+
+def _one_method_twice(rows: Rows) -> Iterator[str]:
+    """Yields methods of a board that have another's values: which was first, a person has to say."""
+    boards: dict[str, dict[str, dict[tuple[str, int, str], float]]] = {}
+    where: dict[tuple[str, str], Path] = {}
+    for path, row in rows.items():
+        if row.status == "ok" and not unmoved(row):
+            values = boards.setdefault(board_of(row), {}).setdefault(row.method, {})
+            values |= {(row.concept, row.seed, c): v.value for c, v in row.measured.items()}
+            where.setdefault((board_of(row), row.method), path)
+    for board, methods in boards.items():
+        for one, other in combinations(sorted(methods), 2):
+            if alike(methods[one], methods[other]):
+                yield f"{where[board, other]}: the values of {one}, {where[board, one]}; its own would be right"
 
 
 def _other_columns(rows: Rows) -> Iterator[str]:
