@@ -73,7 +73,9 @@ def page() -> str:
     pictures = [p for n in methods() if (p := ROOT / "docs" / "methods" / f"{n}.webp").is_file()]
     shown = [f"`{p.stem}`\n\n![{p.stem}](../docs/methods/{p.name})\n" for p in pictures]
     notes = [f"{k}. {reason}." for k, reason in enumerate(reasons, start=1)]
-    return HEAD + "\n".join([*lines, "", *notes]) + "\n" + ("\n" + PICTURES + "\n".join(shown) if shown else "")
+    departures = (ROOT / "docs" / "methods" / "departures.md").read_text(encoding="utf-8")
+    page = HEAD + "\n".join([*lines, "", *notes, "", departures])
+    return page + "\n" + PICTURES + "\n".join(shown) if shown else page
 
 
 if __name__ == "__main__":
