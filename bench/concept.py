@@ -71,6 +71,11 @@ class Concept(BaseModel):
         return self.parts[0].kind if self.kind == "multi" else self.kind
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What metrics may ask for: the kind it is scored as; of several at once, `multi_subject` or `multi_erase`."""
+        return (self.scored_as, f"multi_{self.scored_as}") if self.kind == "multi" else (self.scored_as,)
+
+    @property
     def target_medium(self) -> str:
         """The medium as the trained model is asked for it: a style part's own words stand for it."""
         styles = [p for p in self.parts if p.kind == "style"]

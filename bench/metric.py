@@ -52,6 +52,7 @@ class Features:
         prompts: which prompt each picture is of, (n,).
         seeds: which of its prompt's pictures each is, (n,).
         bank: the untouched model's pictures that a detector is calibrated on.
+        parts: of pictures that show several concepts at once, each concept's kind and which references are its own.
     """
 
     image: Array
@@ -62,6 +63,7 @@ class Features:
     prompts: Array | None = None
     seeds: np.ndarray[Any, Any] | None = None
     bank: Bank | None = None
+    parts: Sequence[tuple[str, Sequence[int]]] = ()
 
     def column(self, index: int) -> Array:
         """Returns (n,): one of the scores that a judge of pictures and texts together gave."""
@@ -84,9 +86,9 @@ class Score:
     kinds: tuple[str, ...] = ()
     elsewhere: Mapping[str, tuple[Direction, str]] = field(default_factory=dict, hash=False)
 
-    def serves(self, kind: str) -> bool:
-        """Returns whether it is defined for concepts of a kind."""
-        return not self.kinds or kind in self.kinds
+    def serves(self, *kinds: str) -> bool:
+        """Returns whether it is defined for concepts that are of these kinds."""
+        return not self.kinds or any(kind in self.kinds for kind in kinds)
 
     def direction(self, channel: str) -> Direction:
         """Returns which values are better on a channel."""

@@ -102,7 +102,7 @@ def preflight(plan: Plan) -> None:
         if isinstance(m, Metric) and m.needs not in encoders:
             known = ", ".join(encoders)
             raise BenchError(f"dataset.encoders: metric {m.name} needs one named {m.needs}; there are {known}")
-    if not any(m.serves(plan.concept.scored_as) for m in metrics):
+    if not any(m.serves(*plan.concept.kinds) for m in metrics):
         raise BenchError(f"protocol.metrics: none of them is for a concept of kind {plan.concept.kind}")
     if not plan.grid.cells:
         raise BenchError("protocol.seeds: no channel gets a picture; one at least would be right")

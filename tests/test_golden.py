@@ -68,7 +68,7 @@ def values(name: str, folder: Path) -> dict[str, list[float]]:
                 rng = np.random.default_rng([3, cell.seed])
                 render(_scene(cell.prompt.surrogate, rng)).save(folders["surrogate"] / f"{cell.key}.png")
     judges = {slot: build(spec) for slot, spec in dataset["encoders"].items()}
-    metrics = [m for m in load_metrics(protocol["metrics"]) if m.serves(concept.scored_as)]
+    metrics = [m for m in load_metrics(protocol["metrics"]) if m.serves(*concept.kinds)]
     probe, cache = Probe(cells, folders, concept), FeatureCache(folder / "features.sqlite")
     table = score.score(probe, probe, judges, metrics, cache)
     cache.close()

@@ -33,10 +33,14 @@ from metrics.novelty import copy_rate, diversity
 from metrics.preference import hps, pickscore
 from metrics.preservation import delta_clip_t, distance, drift, restoration
 from metrics.sets import cmmd, kid
+from metrics.together import clip_i_style, dino_lesser, dino_subject
+from tests import tiny
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 SEPARATE = {m.name: m for m in (clip_i, clip_t, dino, delta_clip_t, drift, restoration)}
 ALL = SEPARATE | {m.name: m for m in (blip2_itm, blip2_itc, blip1_itc, recognized, detected, certainty)}
+
+TOGETHER = (dino_subject, clip_i_style, dino_lesser)
 
 
 def _cosine(a: Array, b: Array) -> float:
@@ -121,6 +125,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
         hps,
         pickscore,
         style_csd,
+        *TOGETHER,
     )
     assert found == ALL | {m.name: m for m in elsewhere}  # tests/test_derived.py, test_golden.py, test_sets.py
 
@@ -162,6 +167,35 @@ def test_golden_values(name: str) -> None:
     text, references = np.array([[0, 1], [0, 1]], np.float32), np.array([[1, 0], [0, 1]], np.float32)
     match = np.array([[0.9, 0.3], [0.1, -0.2]], np.float32)
     assert ALL[name].function(Features(image, base, text, references, match)) == pytest.approx(GOLDEN[name], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("m", "kinds"),
+    [(dino_subject, "subject style"), (clip_i_style, "subject style"), (dino_lesser, "subject subject")],
+)
+def test_several_at_once_are_each_held_against_their_own(m: Metric, kinds: str, features: Features) -> None:
+    one, two = [0, 2], [1, 3, 4]
+    of_two = replace(features, parts=list(zip(kinds.split(), (one, two), strict=True)))
+    own = [[math.fsum(_cosine(f, features.references[r]) for r in refs) / len(refs) for f in features.image]
+           for refs in (one, two)]  # fmt: skip
+    wanted = {"dino_subject": own[0], "clip_i_style": own[1], "dino_lesser": [min(v) for v in zip(*own, strict=True)]}
+    values = m.function(of_two)
+    assert values == pytest.approx(wanted[m.name], abs=1e-6)
+    order = np.random.default_rng(1).permutation(23)
+    assert m.function(replace(of_two, image=features.image[order])) == pytest.approx(values[order], abs=1e-6)
+    assert m.function(replace(of_two, image=features.image[:4])) == pytest.approx(values[:4], abs=1e-6)
+    golden = Features(np.array([[1, 0], [0.6, 0.8]], np.float32), features.base, None, np.eye(2, dtype=np.float32))
+    golden = replace(golden, parts=list(zip(kinds.split(), ([0], [1]), strict=True)))
+    by_hand = {"dino_subject": [1, 0.6], "clip_i_style": [0, 0.8], "dino_lesser": [0, 0.6]}[m.name]
+    assert m.function(golden) == pytest.approx(by_hand, abs=1e-6)
+    assert m.channels == ("concept",) and m.value_name("concept") == m.name and m.better == "higher"
+
+
+def test_only_merges_and_pairs_that_are_learned_are_held_so(dataset: Path) -> None:
+    served = {of: [m.name for m in TOGETHER if m.serves(*tiny.concept(dataset, of).kinds)]
+              for of in ("cat_in_ink", "cat_and_poodle", "erase_cat_and_rocket", "whole_cat", "style_ink")}  # fmt: skip
+    assert served == {"cat_in_ink": ["dino_subject", "clip_i_style"], "cat_and_poodle": ["dino_lesser"],
+                      "erase_cat_and_rocket": [], "whole_cat": [], "style_ink": []}  # fmt: skip
 
 
 def test_directions_and_channels() -> None:

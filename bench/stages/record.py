@@ -30,12 +30,12 @@ def record(plan: Plan, store: Store, probes: Sequence[Probe]) -> Row:
 
     encoders = judges_of(plan)
     metrics = load_metrics(plan.config["protocol"]["metrics"])
-    wanted = [m for m in metrics if any(m.serves(p.concept.scored_as) for p in probes)]
+    wanted = [m for m in metrics if any(m.serves(*p.concept.kinds) for p in probes)]
 
     def scored(folder: Path) -> None:
         cache = FeatureCache(store.root / "store" / "features.sqlite")
         real, captions = plan.concept.image_paths(), [r.base for r in plan.concept.references]
-        own = [m for m in wanted if m.serves(plan.concept.scored_as)]
+        own = [m for m in wanted if m.serves(*plan.concept.kinds)]
         tables = [score.score(probe, probes[0], encoders, wanted, cache) for probe in probes]
         table = pd.concat([*tables, score.score_references(real, captions, encoders, own, cache)])
         cache.close()

@@ -48,7 +48,7 @@ def score(
 
     grid, folders, concept = probe.grid, probe.folders, probe.concept
     lines: list[dict[str, Any]] = []
-    single = [m for m in metrics if isinstance(m, Metric) and m.serves(concept.scored_as)]
+    single = [m for m in metrics if isinstance(m, Metric) and m.serves(*concept.kinds)]
     banks = {slot: calibration(encoders[slot], probe, main, cache) for slot in dict.fromkeys(m.needs for m in single)}
     for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
@@ -66,10 +66,12 @@ def score(
                 for source, f in folders.items()
                 if source != "surrogate" or asked[0].prompt.surrogate
             }
+            together = concept.parts if part is None and len(concept.parts) > 1 else []
+            parts = [(p.kind, concept.of_part(k)) for k, p in enumerate(together)]
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():
-                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank)
+                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank, parts=parts)
                 for m in wanted:
                     lines += _lines(m, whole, source, channel, asked)
     return pd.DataFrame(lines, columns=COLUMNS)
