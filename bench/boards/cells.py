@@ -114,8 +114,8 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
 def shared(measured: Array) -> Array:
     """Returns the concepts that methods are held to: those that half of them have, and two at least.
 
-    Counted are methods with more than half as many concepts as the third best has. So neither can a method or two with concepts
-    of their own make everybody else lack some, nor can many that were tried on a few take the others' away.
+    Counted are methods with more than half as many concepts as the third best has. So neither can a method or two with
+    concepts of their own make everybody else lack some, nor can many that were tried on a few take the others' away.
 
     Args:
         measured: (methods, concepts) of bools.
