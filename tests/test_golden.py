@@ -28,7 +28,8 @@ from bench.stickers.world import Scene, names
 
 GOLDEN = Path(__file__).parent / "golden.json"
 SEEDS = {"concept": 4, "alias": 4, "compose": 4, "class": 6, "neighbour": 8, "unrelated": 6, "empty": 0}
-CASES = {"whole_cat": "personal:whole_cat", "erase_cat": None}
+CASES = {"whole_cat": "personal:whole_cat", "erase_cat": None, "cat_in_ink": "personal:whole_cat",
+         "cat_and_poodle": "personal:whole_cat"}  # fmt: skip
 
 
 def _scene(prompt: str, rng: np.random.Generator) -> Scene:
