@@ -76,6 +76,11 @@ class Concept(BaseModel):
         return (self.scored_as, f"multi_{self.scored_as}") if self.kind == "multi" else (self.scored_as,)
 
     @property
+    def apart(self) -> list[Concept]:
+        """The parts that can be asked for, and looked for, alone."""
+        return self.parts if len(self.parts) > 1 else []
+
+    @property
     def target_medium(self) -> str:
         """The medium as the trained model is asked for it: a style part's own words stand for it."""
         styles = [p for p in self.parts if p.kind == "style"]

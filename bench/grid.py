@@ -117,18 +117,13 @@ def asked_with(cells: PromptGrid, concept: Concept, trigger: str | None) -> Prom
 def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[Prompt]:
     """Returns the prompts of one channel; a channel that has no nouns for this concept is left out."""
     if channel == "part":
-        alone = [(k, part, t) for k, part in enumerate(_apart(concept)) for t in _own(part, templates, channel)]
+        alone = [(k, part, t) for k, part in enumerate(concept.apart) for t in _own(part, templates, channel)]
         return [_prompt(channel, i, t, part, part.class_phrase, part=k) for i, (k, part, t) in enumerate(alone)]
     nouns = _nouns(concept, templates, channel)
     return [
         _prompt(channel, i, template, concept, nouns[i % len(nouns)])
         for i, template in enumerate(_own(concept, templates, channel) if nouns else [])
     ]
-
-
-def _apart(concept: Concept) -> list[Concept]:
-    """Returns the parts that can be asked for alone."""
-    return concept.parts if len(concept.parts) > 1 else []
 
 
 def _own(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:

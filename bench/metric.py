@@ -65,6 +65,11 @@ class Features:
     bank: Bank | None = None
     parts: Sequence[tuple[str, Sequence[int]]] = ()
 
+    def to_references(self, pictures: Array, own: Sequence[int] | None = None) -> Array:
+        """Returns (n,): the mean cosine of pictures with every reference, or with some of them."""
+        references = self.references if own is None else self.references[list(own)]
+        return (pictures @ references.T).mean(axis=1)
+
     def column(self, index: int) -> Array:
         """Returns (n,): one of the scores that a judge of pictures and texts together gave."""
         if self.match is None:

@@ -21,4 +21,4 @@ from bench.metric import Features, metric
 )
 def style_csd(features: Features) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Returns (n,) in [-1, 1]: the mean cosine of style features to all references. It is no calibrated scale."""
-    return (features.image @ features.references.T).mean(axis=1)
+    return features.to_references(features.image)

@@ -13,17 +13,13 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 KEPT = ("class", "neighbour", "unrelated", "empty")  # where the concept was not asked for
 
 
-def _to_references(features: Features, pictures: Array) -> Array:
-    return (pictures @ features.references.T).mean(axis=1)
-
-
 def _calibrated(features: Features) -> tuple[Array, Array, float]:
     """Returns the likeness of the references to each other, that of the class's pictures, and where it is detected."""
     if features.bank is None:
         raise ValueError("a detector of the concept needs pictures of its class to be calibrated on")
     own, n = features.references @ features.references.T, len(features.references)
     positive = (own.sum(1) - own.diagonal()) / max(1, n - 1)
-    negative = _to_references(features, features.bank.negative)
+    negative = features.to_references(features.bank.negative)
     return positive, negative, threshold(negative)
 
 
@@ -53,7 +49,7 @@ def concept_rate(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture is nearer to the references than 95 % of the untouched model's
     pictures of the class.
     """
-    return (_to_references(features, features.image) > _calibrated(features)[2]).astype(np.float32)
+    return (features.to_references(features.image) > _calibrated(features)[2]).astype(np.float32)
 
 
 def _room(mean: Mean, channel: str) -> list[Any]:

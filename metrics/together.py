@@ -14,15 +14,9 @@ from bench.metric import Features, metric
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def _own(features: Features, *kinds: str) -> Array:
-    """Returns (parts of these kinds, n): the mean cosine of each picture with a part's references."""
-    return np.stack(
-        [
-            (features.image @ features.references[list(own)].T).mean(axis=1)
-            for kind, own in features.parts
-            if kind in kinds
-        ]
-    )
+def _own(features: Features, wanted: str) -> Array:
+    """Returns (parts of a kind, n): the mean cosine of each picture with a part's references."""
+    return np.stack([features.to_references(features.image, own) for kind, own in features.parts if kind == wanted])
 
 
 @metric(

@@ -74,8 +74,8 @@ def page() -> str:
     shown = [f"`{p.stem}`\n\n![{p.stem}](../docs/methods/{p.name})\n" for p in pictures]
     notes = [f"{k}. {reason}." for k, reason in enumerate(reasons, start=1)]
     departures = (ROOT / "docs" / "methods" / "departures.md").read_text(encoding="utf-8")
-    page = HEAD + "\n".join([*lines, "", *notes, "", departures])
-    return page + "\n" + PICTURES + "\n".join(shown) if shown else page
+    text = HEAD + "\n".join([*lines, "", *notes, "", departures])
+    return text + "\n" + PICTURES + "\n".join(shown) if shown else text
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from bench.boards.anchors import ANCHORS, anchor, values_of
 from bench.boards.resample import Array, means
 from bench.costs import settled
 from bench.row import Row
-from bench.rows.alike import alike, unmoved
+from bench.rows.alike import alike, by_method, unmoved
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def shared(measured: Array) -> Array:
         measured: (methods, concepts) of bools.
     """
     had = measured.sum(1)
-    most = np.sort(had[had > 0])[::-1][:3]
-    counted = measured[had > most[-1] / 2] if most.size else measured[:0]
+    third = np.sort(had)[-3] if len(had) >= 3 else 0
+    counted = measured[had > third / 2]
     return counted.sum(0) >= max(1, min(len(counted), 2), len(counted) / 2)
 
 
@@ -149,14 +149,12 @@ def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, s
 
 def _copies(rows: Sequence[Row], columns: Collection[str]) -> dict[str, str]:
     """Returns method → the one that had all its values first."""
-    own: dict[str, dict[tuple[str, int, str], float]] = {}
+    own = by_method(rows, columns)
     first: dict[str, str] = {}
     for row in rows:
-        values = own.setdefault(row.method, {})
-        values |= {(row.concept, row.seed, c): row.measured[c].value for c in columns if c in row.measured}
         first[row.method] = min(first.get(row.method, row.finished), row.finished)
     originals: list[str] = []
-    out = {}
+    out: dict[str, str] = {}
     for method in sorted(own, key=lambda m: (first[m], m)):
         of = next((o for o in originals if alike(own[o], own[method])), None)
         if of is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from bench.row import Row
@@ -15,6 +16,22 @@ def unmoved(row: Row) -> bool:
     before = row.anchors.get("learned") or row.anchors.get("none", {})
     shared = [abs(row.measured[c].value - v.value) for c, v in before.items() if c in row.measured]
     return bool(shared) and max(shared) < SAME
+
+
+def by_method(rows: Iterable[Row], columns: Collection[str] | None = None) -> dict[str, dict[Any, float]]:
+    """Returns method → (concept, seed, column) → what was measured there, as far as it is a number.
+
+    Args:
+        rows: of one board.
+        columns: those that are wanted; all if left out.
+    """
+    out: dict[str, dict[Any, float]] = {}
+    for row in rows:
+        for column in row.measured if columns is None else columns:
+            value = row.measured.get(column)
+            if value is not None and math.isfinite(value.value):
+                out.setdefault(row.method, {})[row.concept, row.seed, column] = value.value
+    return out
 
 
 def alike(one: Mapping[Any, float], other: Mapping[Any, float]) -> bool:

@@ -53,6 +53,7 @@ def score(
     for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
+        parts = [(p.kind, concept.of_part(k)) for k, p in enumerate(concept.apart)] if part is None else []
         for slot, bank in banks.items():
             encoder = encoders[slot]
             wanted = [m for m in single if m.needs == slot and channel in m.channels]
@@ -66,8 +67,6 @@ def score(
                 for source, f in folders.items()
                 if source != "surrogate" or asked[0].prompt.surrogate
             }
-            together = concept.parts if part is None and len(concept.parts) > 1 else []
-            parts = [(p.kind, concept.of_part(k)) for k, p in enumerate(together)]
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():

@@ -50,9 +50,10 @@ def table(text: str) -> pd.DataFrame:
     twice = found.duplicated(COLUMNS[:5])
     if twice.any():
         raise BenchError(f"line {int(twice.to_numpy().argmax()) + 2}: this picture has a score of this metric already")
-    for names, group in found.groupby(COLUMNS[:3], sort=False):
-        if len(group) > PICTURES:
-            raise BenchError(f"{', '.join(map(str, names))}: {len(group)} pictures; at most {PICTURES} would be right")
+    counts = found.value_counts(COLUMNS[:3])
+    if many := counts.index[counts > PICTURES].tolist():
+        said = ", ".join(many[0])
+        raise BenchError(f"{said}: {counts[many[0]]} pictures; at most {PICTURES} would be right")
     return found
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from bench.row import Row, Value
-from bench.rows.alike import alike, unmoved
+from bench.rows.alike import alike, by_method, unmoved
 from bench.rows.place import board_of
 
 Rows = Mapping[Path, Row]
@@ -89,17 +89,15 @@ def _said(row: Row) -> dict[str, str]:
 
 def _one_method_twice(rows: Rows) -> Iterator[str]:
     """Yields methods of a board that have another's values: which was first, a person has to say."""
-    boards: dict[str, dict[str, dict[tuple[str, int, str], float]]] = {}
-    where: dict[tuple[str, str], Path] = {}
+    boards: dict[str, dict[Path, Row]] = {}
     for path, row in rows.items():
         if row.status == "ok" and not unmoved(row):
-            values = boards.setdefault(board_of(row), {}).setdefault(row.method, {})
-            values |= {(row.concept, row.seed, c): v.value for c, v in row.measured.items()}
-            where.setdefault((board_of(row), row.method), path)
-    for board, methods in boards.items():
+            boards.setdefault(board_of(row), {})[path] = row
+    for own in boards.values():
+        methods, first = by_method(own.values()), {r.method: p for p, r in reversed(own.items())}
         for one, other in combinations(sorted(methods), 2):
             if alike(methods[one], methods[other]):
-                yield f"{where[board, other]}: the values of {one}, {where[board, one]}; its own would be right"
+                yield f"{first[other]}: the values of {one}, {first[one]}; its own would be right"
 
 
 def _other_columns(rows: Rows) -> Iterator[str]:
