@@ -116,25 +116,40 @@ def asked_with(cells: PromptGrid, concept: Concept, trigger: str | None) -> Prom
 
 def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[Prompt]:
     """Returns the prompts of one channel; a channel that has no nouns for this concept is left out."""
+    lines = []
+    for part, asked in _asked(concept, channel):
+        nouns = _nouns(asked, templates, channel)
+        own = _own(asked, templates, channel) if nouns else []
+        lines += [(template, asked, nouns[i % len(nouns)], part) for i, template in enumerate(own)]
+    return [_prompt(channel, i, *line) for i, line in enumerate(lines)]
+
+
+def _asked(concept: Concept, channel: str) -> list[tuple[int | None, Concept]]:
+    """Returns whom a channel asks about: the concept; or each part of several, and which it is if that is asked for."""
     if channel == "part":
-        alone = [(k, part, t) for k, part in enumerate(concept.apart) for t in _own(part, templates, channel)]
-        return [_prompt(channel, i, t, part, part.class_phrase, part=k) for i, (k, part, t) in enumerate(alone)]
-    nouns = _nouns(concept, templates, channel)
-    return [
-        _prompt(channel, i, template, concept, nouns[i % len(nouns)])
-        for i, template in enumerate(_own(concept, templates, channel) if nouns else [])
-    ]
+        return list(enumerate(concept.apart))
+    if concept.kind != "multi" or channel not in ("alias", "compose", "neighbour"):
+        return [(None, concept)]
+    if channel != "neighbour":
+        return list(enumerate(concept.parts))
+    found: list[tuple[int | None, Concept]] = []
+    left = list(concept.neighbours)
+    for part in concept.parts:  # what is near to two of them is asked for once
+        own = [n for n in part.neighbours if n in left]
+        left = [n for n in left if n not in own]
+        found.append((None, part.model_copy(update={"neighbours": own})))
+    return found
 
 
 def _own(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:
-    of_set = templates.get(f"{concept.prompts}.{channel}")
-    return of_set if of_set is not None else templates.get(f"{concept.kind}.{channel}", templates[channel])
+    sets = (concept.prompts, concept.kind, concept.scored_as)
+    return next((templates[key] for s in sets if (key := f"{s}.{channel}") in templates), templates[channel])
 
 
 NAMED, ERASED = ("concept", "part"), ("concept", "part", "alias", "compose")
 
 
-def _prompt(channel: str, index: int, template: str, concept: Concept, noun: str, *, part: int | None = None) -> Prompt:
+def _prompt(channel: str, index: int, template: str, concept: Concept, noun: str, part: int | None) -> Prompt:
     base = fill(template, noun, concept.medium)
     complete = fill(template, concept.target, concept.target_medium) if channel in NAMED else base
     instead = _surrogate(concept) if channel in ERASED and concept.scored_as == "erase" else ""
@@ -182,6 +197,7 @@ def _nouns(concept: Concept, templates: dict[str, Any], channel: str) -> list[st
     taken, erased = {*parts, *concept.neighbours}, concept.kind == "erase"
     return {
         "concept": [concept.class_phrase],
+        "part": [concept.class_phrase],
         "class": parts if concept.scored_as != "erase" else [],  # there it is what was erased
         "alias": concept.aliases if erased else [],
         "compose": parts if erased else [],

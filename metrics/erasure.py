@@ -14,7 +14,7 @@ import numpy as np
 from bench.metric import ASKED, KNOWN, NAMED, Mean, derived
 
 Array = np.ndarray[Any, Any]
-BLACK_BOX = ("concept", "alias", "compose", "words")
+BLACK_BOX = ("concept", "part", "alias", "compose", "words")
 TINY = 1e-3  # what a harmonic mean takes for nothing
 
 
@@ -137,11 +137,13 @@ def _any(mean: Mean, channel: str) -> str:
     of=("detected",),
     channels=("concept",),
     kinds=("erase",),
-    version=2,
+    version=3,
     gate=_any,
 )
 def worst_leakage(mean: Mean, channel: str) -> Array:
-    """Returns the largest of the leakages that were measured by name, alias, composition and words found."""
+    """Returns the largest of the leakages that were measured by name (of several each alone, too), alias,
+    composition and words found.
+    """
     return np.maximum.reduce(_worst(mean))
 
 
@@ -154,7 +156,7 @@ def worst_leakage(mean: Mean, channel: str) -> Array:
     channels=("concept",),
     bounds=(0, 1),
     kinds=("erase",),
-    version=2,
+    version=3,
     gate=_any,
 )
 def erasure_score(mean: Mean, channel: str) -> Array:

@@ -57,6 +57,36 @@ def test_each_part_is_asked_for_alone(dataset: Path) -> None:
     assert not plain.prompts("part")
 
 
+def test_what_is_near_to_each_of_several_is_asked_for(dataset: Path) -> None:
+    both = load(dataset, "car_and_monkey")
+    near = grid(both, load_templates(dataset), SEEDS).prompts("neighbour")
+    said = [p.base.split(" of ")[1].split()[1] for p in near]
+    assert len(near) == 6
+    assert set(said[:3]) <= set(both.parts[0].neighbours)
+    assert set(said[3:]) <= set(both.parts[1].neighbours)
+    assert {p.part for p in near} == {None}
+    twins = both.model_copy(update={"parts": [both.parts[0], both.parts[0]], "neighbours": both.parts[0].neighbours})
+    assert [p.base for p in grid(twins, load_templates(dataset), SEEDS).prompts("neighbour")] == [
+        p.base for p in near[:3]
+    ]
+
+
+def test_several_that_are_erased_are_asked_for_as_one_is(dataset: Path) -> None:
+    templates = load_templates(dataset)
+    cells = grid(load(dataset, "erase_cat_and_rocket"), templates, SEEDS | {"alias": 1, "compose": 1})
+    assert len(cells.prompts("concept")) == len(templates["erase.concept"])
+    assert {p.base.split(" of ")[0] for p in cells.prompts("part")} == {
+        "a 3d render", "a cartoon", "a flat icon", load(dataset, "erase_cat").medium,
+    }  # fmt: skip
+    for channel in ("part", "alias", "compose"):
+        asked = cells.prompts(channel)
+        assert [p.part for p in asked] == [0] * (len(asked) // 2) + [1] * (len(asked) // 2)
+    of_cat, of_rocket = cells.prompts("compose")[0], cells.prompts("compose")[-1]
+    assert (" cat " in of_cat.base, " dog " in of_cat.surrogate) == (True, True)
+    assert " rocket " in of_rocket.base
+    assert not any(" cat " in p.base or " rocket " in p.base for p in cells.prompts("alias"))
+
+
 def test_what_is_erased_is_no_class_to_preserve(dataset: Path) -> None:
     for name in ("erase_cat", "erase_cat_and_rocket"):
         assert not grid(load(dataset, name), load_templates(dataset), SEEDS).prompts("class")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.data.concept_file import load
+from bench.grid import grid, load_templates
+from bench.judges.detector import calibration
 from bench.metric import Bank, Derived, Features
+from bench.paths import stickers
+from bench.sides import Probe
 from bench.stages.derive import Means
 from bench.stages.derive import derive as derive_from
 from bench.stages.score import summarize
 from bench.stats import drawn_means, interval, widening, wilson
+from metrics.detection import detected
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
 from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
+from metrics.likeness import resembles
 from metrics.novelty import alteration, copy_rate, diversity
 
 PROMPTS, SEEDS = 8, 5
@@ -232,6 +240,38 @@ def test_the_concept_is_wanted_where_it_is_named_and_nowhere_else() -> None:
     assert {n: (v.better, v.group) for n, v in found.items()} == {
         concept_rate.value_name(c): v for c, v in said.items()
     }
+
+
+def test_what_is_refused_for_one_part_of_several_is_for_both() -> None:
+    told = pd.concat(table({("detected", s, "part"): v, ("resembles", s, "part"): v})
+                     for s, v in (("model", 0.5), ("none", 1.0), ("surrogate", 0.0)))  # fmt: skip
+    assert derive(disagreement, told, "part")[0] == 0.0
+    half = told.reset_index(drop=True)
+    half = half[~((half["metric"] == "resembles") & (half["prompt"] >= PROMPTS / 2))]
+    refused = half[half["metric"] == "resembles"].iloc[:1].assign(prompt=-1, value=np.nan, reason="unsure")
+    for order in ([half, refused], [refused, half]):
+        both = pd.concat(order)
+        assert derive(disagreement, both, "part") == ""
+        judges: Any = {"dino": SimpleNamespace(name="dino"), "reader": SimpleNamespace(name="reader")}
+        found, unmeasured = summarize(both, [resembles, detected], judges)
+        assert (found["model"].keys(), unmeasured) == ({"detected/part"}, {"resembles/part": "unsure"})
+
+
+def test_one_of_several_erased_is_told_by_pictures_of_it_alone(tmp_path: Path) -> None:
+    concept = load(stickers(), "erase_cat_and_rocket")
+    cells = grid(concept, load_templates(stickers()), {"concept": 1, "part": 1, "neighbour": 1})
+    folders = {s: tmp_path / s for s in ("none", "surrogate")}
+    asked: list[list[str]] = []
+
+    def images(_: Any, paths: list[Path]) -> Any:
+        asked.append([f"{p.parent.name}/{p.name}" for p in paths])
+        return np.zeros((len(paths), 2))
+
+    probe: Any = Probe(cells, folders, concept)
+    calibration(object(), probe, probe, SimpleNamespace(images=images), part=1)  # type: ignore[arg-type]
+    own = [f"{c.key}.png" for c in cells.cells if c.prompt.channel == "part" and c.prompt.part == 1]
+    near = [f"none/{c.key}.png" for c in cells.cells if c.prompt.channel == "neighbour"]
+    assert asked == [[f"none/{k}" for k in own], [*(f"surrogate/{k}" for k in own), *near]]
 
 
 def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:

@@ -27,14 +27,14 @@ from bench.stickers.render import render
 from bench.stickers.world import Scene, names
 
 GOLDEN = Path(__file__).parent / "golden.json"
-SEEDS = {"concept": 4, "alias": 4, "compose": 4, "class": 6, "neighbour": 8, "unrelated": 6, "empty": 0}
+SEEDS = {"concept": 4, "alias": 4, "compose": 4, "class": 6, "neighbour": 8, "unrelated": 6, "empty": 0, "part": 4}
 CASES = {"whole_cat": "personal:whole_cat", "erase_cat": None, "cat_in_ink": "personal:whole_cat",
-         "cat_and_poodle": "personal:whole_cat"}  # fmt: skip
+         "cat_and_poodle": "personal:whole_cat", "erase_cat_and_rocket": None}  # fmt: skip
 
 
 def _scene(prompt: str, rng: np.random.Generator) -> Scene:
     """A scene that has most of what a prompt names, and chance for the rest."""
-    words = prompt.replace("kitty", "cat")
+    words = prompt.replace("kitty", "cat").replace("spaceship", "rocket")
     subject = next((s for s in sorted(names("subject"), key=len, reverse=True) if f" {s}" in words), "dog")
     place = next((s for s in names("scene") if s in words), "grass")
     return Scene(subject, "cartoon", place).jittered(rng)
@@ -62,7 +62,7 @@ def values(name: str, folder: Path) -> dict[str, list[float]]:
     cells = grid(concept, load_templates(paths.stickers()), SEEDS)
     folders = {"none": _draw(cells, folder / "none", 1, None, wrong=False),
                "model": _draw(cells, folder / "model", 2, CASES[name], wrong=True)}  # fmt: skip
-    if concept.kind == "erase":
+    if concept.scored_as == "erase":
         folders["surrogate"] = _draw(cells, folder / "surrogate", 3, None, wrong=False)
         for cell in cells.cells:
             if cell.prompt.surrogate:

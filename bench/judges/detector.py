@@ -35,18 +35,20 @@ def unsure(positive: Array, negative: Array) -> str:
     return f"the detector tells it from what is near to it with AUC {auc:.2f}, finding {found:.2f} of its pictures"
 
 
-def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache) -> Bank | None:
+def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache, part: int | None = None) -> Bank | None:
     """Returns the pictures to calibrate on; none for a judge that needs no calibration.
 
     Of what is learned the references are the positives, and its class, in the concept's scenes and in every art
     style, the negatives. Of what was erased the untouched model's own pictures of it are the positives, and the
-    negatives those of its surrogate, from the same noise, and of its neighbours.
+    negatives those of its surrogate, from the same noise, and of its neighbours. One of several that were erased
+    is told by pictures of it alone; the neighbours are those of all.
     """
     if isinstance(encoder, Matcher):
         return None
     if probe.concept.scored_as == "erase":
-        positive = _of(main, "none", "concept")
-        negative = _of(main, "surrogate", "concept") + _of(main, "none", "neighbour")
+        named = "concept" if part is None else "part"
+        positive = _of(main, "none", named, part=part)
+        negative = _of(main, "surrogate", named, part=part) + _of(main, "none", "neighbour")
     else:
         plain = "plain" if "plain" in probe.folders else "none"
         positive, negative = [], _of(probe, plain, "concept", "class", "novelty")
@@ -56,12 +58,13 @@ def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache) 
     return Bank(*shown, *seeds)
 
 
-def _of(probe: Probe, source: str, *channels: str) -> Found:
-    """Returns a source's pictures of channels, with their seeds."""
+def _of(probe: Probe, source: str, *channels: str, part: int | None = None) -> Found:
+    """Returns a source's pictures of channels, with their seeds: of all that is asked for there, or of one part."""
     if source not in probe.folders:
         return []
 
     def there(cell: Cell) -> bool:
-        return cell.prompt.channel in channels and (source != "surrogate" or bool(cell.prompt.surrogate))
+        asked = cell.prompt
+        return asked.channel in channels and asked.part == part and (source != "surrogate" or bool(asked.surrogate))
 
     return [(probe.folders[source] / f"{c.key}.png", c.seed) for c in probe.grid.cells if there(c)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from bench.judges.build import Judge, Matcher, Reads
 from bench.judges.detector import calibration
 from bench.judges.features import FeatureCache
 from bench.judges.reader import Reader
-from bench.metric import Derived, Features, Metric
+from bench.metric import Bank, Derived, Features, Metric
 from bench.row import Value
 from bench.stages.derive import Means, derive
 from bench.stats import interval, wilson
@@ -49,12 +50,16 @@ def score(
     grid, folders, concept = probe.grid, probe.folders, probe.concept
     lines: list[dict[str, Any]] = []
     single = [m for m in metrics if isinstance(m, Metric) and m.serves(*concept.kinds)]
-    banks = {slot: calibration(encoders[slot], probe, main, cache) for slot in dict.fromkeys(m.needs for m in single)}
+
+    @functools.cache
+    def bank(slot: str, part: int | None) -> Bank | None:
+        return calibration(encoders[slot], probe, main, cache, part)
+
     for channel, part in dict.fromkeys((c.prompt.channel, c.prompt.part) for c in grid.cells):
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
         parts = [(p.kind, concept.of_part(k)) for k, p in enumerate(concept.apart)] if part is None else []
-        for slot, bank in banks.items():
+        for slot in dict.fromkeys(m.needs for m in single):
             encoder = encoders[slot]
             wanted = [m for m in single if m.needs == slot and channel in m.channels]
             if not wanted:
@@ -70,7 +75,7 @@ def score(
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():
-                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank, parts=parts)
+                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank(slot, part), parts=parts)
                 for m in wanted:
                     lines += _lines(m, whole, source, channel, asked)
     return pd.DataFrame(lines, columns=COLUMNS)
@@ -162,7 +167,7 @@ def summarize(
     for m in (m for m in metrics if isinstance(m, Metric)):
         lines = table[table["metric"] == m.name]
         for (source, channel), part in lines.groupby(["source", "channel"], sort=False):
-            name, why = m.value_name(str(channel)), part["reason"].iloc[0]
+            name, why = m.value_name(str(channel)), part["reason"].max()  # of several parts one may be refused
             if why:
                 unmeasured |= {name: why} if source == "model" else {}
                 continue
