@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.workbench import Workbench
 
 DEAD_AFTER = 25  # steps without a gradient from the critic
+STEP = 1 / 1000  # from one state to the next, as γ counts
 
 
 class Critic(nn.Module):
@@ -64,7 +65,9 @@ class DPG:
         steps: policy steps, each followed by one of the critic.
         batch_size: samples a step.
         gamma: γ; a sample at time t weighs γ^(1000 t).
-        critic: `network`, or `mean`: the twin that shows what the critic adds.
+        critic: `network`, the released code's, which is regressed on the cost of now; `bellman`, on Q(x_t, ·) = cost +
+            γ Q(x_{t−1}, ·), the paper's equation, which no code of theirs has; or `mean`: the twin that shows what
+            the critic adds.
         critic_lr: of the critic (plain SGD).
         instance_weight: weight of the diffusion loss on the references: 1 in the paper, none in the released code.
         reward_weight: λ of what the critic says.
@@ -80,7 +83,7 @@ class DPG:
     steps: PositiveInt = 1000
     batch_size: PositiveInt = 1
     gamma: PositiveFloat = 0.9986
-    critic: Literal["network", "mean"] = "network"
+    critic: Literal["network", "bellman", "mean"] = "network"
     critic_lr: PositiveFloat = 0.01
     instance_weight: NonNegativeFloat = 1.0
     reward_weight: NonNegativeFloat = 1.0
@@ -123,7 +126,7 @@ class DPG:
 
     def cost(self, workbench: Workbench, concept: Concept, batch: Batch, x_0: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what the critic says of x̂_0 (n,), and how it answers to a rise of its input: 1 for a mean."""
-        action = (x_0 - batch.x_0).square() if self._reward is None else x_0
+        action = self._action(batch, x_0)
         if self._reward is None:
             truth = action.detach().mean((1, 2, 3))
         else:
@@ -132,12 +135,29 @@ class DPG:
                 truth = -self._reward(pictures, batch.base, concept)
         if self.critic == "mean" and self._reward is None:
             return action.mean((1, 2, 3)), torch.ones(())
+        if self.critic == "bellman":
+            truth = truth + self.ahead(workbench, batch, x_0.detach())
         self._seen = action.detach(), truth.detach()
         probe = action.detach().requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(self._critic(probe).mean(), probe)
         self._check(gradient)
         return self._critic(action), gradient.sum()
+
+    def ahead(self, workbench: Workbench, batch: Batch, x_0: Tensor) -> Tensor:
+        """Returns γ Q(x_{t−1}, ·) (n,), where the policy's x̂_0 leads to by DDIM's step; nothing after the last."""
+        backbone, t = workbench.backbone, (batch.t - STEP).clamp(min=0)
+        (alpha, sigma), (alpha_next, sigma_next) = backbone.alpha_sigma(batch.t), backbone.alpha_sigma(t)
+        noise = (batch.x_t - alpha * x_0) / sigma
+        state = replace(batch, x_t=alpha_next * x_0 + sigma_next * noise, t=t)
+        (v,) = workbench.predict(state, batch.complete, using=["policy"])
+        with torch.no_grad():
+            value = self._critic(self._action(batch, backbone.clean(state.x_t, v, t)))
+        return self.gamma * value * (batch.t > STEP / 2)
+
+    def _action(self, batch: Batch, x_0: Tensor) -> Tensor:
+        """Returns what the critic sees: the squared residual, or x̂_0 where the reward is a function of pictures."""
+        return (x_0 - batch.x_0).square() if self._reward is None else x_0
 
     def _check(self, gradient: Tensor) -> None:
         """Fails loudly where the critic's units have died: it would silently train on the other losses alone."""
@@ -147,7 +167,7 @@ class DPG:
                            f"method.critic_lr={self.critic_lr:g}, or take method.critic=mean", {})  # fmt: skip
 
     def criticize(self) -> None:
-        """Regresses the critic onto the true cost of what the policy did: (Q(a) − cost)²."""
+        """Regresses the critic onto what the policy did cost: (Q(a) − cost)², the cost with what is ahead of it."""
         if self._seen is None:
             return
         action, truth = self._seen

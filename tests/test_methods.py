@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ SUBJECT = {
     "dco": DCO(steps=2, rank=2, lr=1e-2, token_lr=1e-2),
     "dpg": DPG(steps=2, lr=1e-3, prior_images=2),
     "dpg_mean": DPG(steps=2, lr=1e-3, prior_images=2, critic="mean"),
+    "dpg_bellman": DPG(steps=2, lr=1e-3, prior_images=2, critic="bellman"),
 }
 ERASE = {
     "esd": ESD(steps=2, lr=1e-2, denoise_steps=3),
@@ -397,6 +399,37 @@ def test_the_discount_is_gamma_to_the_step(make: Any) -> None:
     found = method.loss(workbench, of, batch)
     torch.testing.assert_close(found["cost"].detach(), 0.99 ** (1000 * batch.t[0]) * cost)
     torch.testing.assert_close(found["loss"].detach(), found["cost"].detach())
+
+
+def test_the_papers_critic_is_regressed_on_the_cost_and_what_is_ahead(make: Any) -> None:
+    """Q(x_t, ·) = L(x_t, ·) + γ Q(x_{t−1}, ·), x_{t−1} by diffusers' DDIM, the last state without a next."""
+    from diffusers import DDIMScheduler
+
+    workbench, of = make()
+    backbone, method = workbench.backbone, DPG(critic="bellman", prior_images=0, gamma=0.9)
+    workbench.weights("policy", "text_kv")
+    method._reward, method._silent = None, 0
+    method._critic = Critic(*backbone.latent_shape[:2], workbench.generator("critic", 0))
+    for step, index in ((0, 700), (1, 1), (2, 0)):
+        batch = workbench.batch("x", step, 1)
+        t = torch.tensor([index / 1000])
+        batch.x_t, batch.target = backbone.add_noise(batch.x_0, torch.randn_like(batch.x_0), t)
+        batch.t = t
+        (now,) = workbench.predict(batch, batch.complete, using=["policy"])
+        ddim = DDIMScheduler.from_config(backbone.pipe.scheduler.config, clip_sample=False, set_alpha_to_one=True)
+        ddim.set_timesteps(1000)
+        later = ddim.step(now, index, batch.x_t).prev_sample
+        (then,) = workbench.predict(replace(batch, x_t=later, t=t - 0.001), batch.complete, using=["policy"])
+        residuals = [
+            (backbone.clean(x, v, s) - batch.x_0).square()
+            for x, v, s in ((batch.x_t, now, t), (later, then, t - 0.001))
+        ]
+        said, _ = method.cost(workbench, of, batch, backbone.clean(batch.x_t, now, t))
+        with torch.no_grad():
+            q_now, q_then = map(method._critic, residuals)
+        cost = residuals[0].mean((1, 2, 3)) + (0.9 * q_then if index else 0)
+        torch.testing.assert_close(said.detach(), q_now)
+        torch.testing.assert_close(method._seen[1], cost, rtol=1e-4, atol=1e-5)
 
 
 def test_the_critic_learns_to_be_a_mean() -> None:
