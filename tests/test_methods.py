@@ -385,6 +385,19 @@ def test_the_gate_is_each_prompts_own_in_a_batch(unet: Backbone) -> None:
     assert float(gamma[1]) < 0.95
 
 
+# --- DreamBooth on LoRA ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["gaussian", "peft"])
+def test_published_rates_of_lora_are_of_factors_as_diffusers_has_them(make: Any, init: Any) -> None:
+    workbench, of = make()
+    state = DreamBoothLora(steps=1, rank=8, lr=1e-12, init=init).train(workbench, of).loras[0].factors
+    wide = [float(v.std() * 8) for k, v in state.items() if "lora_A" in k]
+    narrow = [float(v.std() * (3 * v.shape[1]) ** 0.5) for k, v in state.items() if "lora_A" in k]
+    assert float(np.mean(wide if init == "gaussian" else narrow)) == pytest.approx(1, rel=0.1)
+    assert float(np.mean(narrow if init == "gaussian" else wide)) != pytest.approx(1, rel=0.1)
+
+
 # --- DPG ---------------------------------------------------------------------------------------
 
 

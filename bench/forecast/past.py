@@ -79,7 +79,7 @@ class Past:
         own = [([r for r in rows if "seconds" in r.cost], w)
                for rows, w in zip(self.rows_of(method), wheres, strict=True)]  # fmt: skip
         wanted: dict[str, Callable[[Row], bool]] = {
-            "": lambda r: r.model == model and fields in (None, r.hyperparameters),
+            "": lambda r: r.model == model and (fields is None or r.hyperparameters.items() <= fields.items()),
             ", with other values": lambda r: r.model == model,
             ", on another model: a rough guess": lambda r: True,
         }
