@@ -27,9 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.unet_folder(tmp_path_factory.mktemp("models") / "unet")
 
 
-def trained(model: Path, root: Path, name: str, given: list[str]) -> dict[str, Any]:
+def trained(model: Path, root: Path, name: str, given: list[str], steps: int | None = 2) -> dict[str, Any]:
     """Runs a method. Returns its row's costs, and the bytes of what it learned as `adapter`."""
-    assert main([f"+method={name}", *tiny.run_args(model, steps=2), *given, f"root={root}"]) == 0
+    assert main([f"+method={name}", *tiny.run_args(model, steps=steps), *given, f"root={root}"]) == 0
     (path,) = root.glob(f"{name}/*/row.json")
     row = json.loads(path.read_text())
     kept = root / "store" / "train" / row["fingerprints"]["train"]
@@ -64,6 +64,13 @@ def test_methods_share_the_pictures_of_a_class_and_train_and_cost_as_if_each_dre
     assert second["forward_images"] == 2 * 2 * 3  # branches × sampler steps × pictures
     assert second["seconds"] > 1000 > first["seconds"]  # found, and counted
     assert not [k for k in second if k.startswith("counted")]
+
+
+def test_what_is_worked_out_takes_time_too(model: Path, tmp_path: Path) -> None:
+    """UCE has no loop, whose clock tells what others took."""
+    given = ["concept=erase_cat", "protocol.attacks=null", "protocol.metrics=[metrics.preservation.drift]",
+             "protocol.seeds.unrelated=1"]  # fmt: skip
+    assert 0.001 < trained(model, tmp_path, "uce", given, steps=None)["seconds"] < 1000
 
 
 def test_an_erasers_anchors_are_in_what_its_training_took(model: Path, tmp_path: Path) -> None:

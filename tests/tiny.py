@@ -18,12 +18,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-def run_args(folder: Path, steps: int = 4) -> list[str]:
-    """Overrides of runs that take a second: a random-weight U-Net, few steps, few pictures, two judges."""
+def run_args(folder: Path, steps: int | None = 4) -> list[str]:
+    """Overrides of runs that take a second: a random-weight U-Net, few steps, few pictures, two judges; no steps for
+    a method that has none.
+    """
     seeds = "protocol.seeds={concept: 1, class: 1, neighbour: 0, unrelated: 0, empty: 0}"
     metrics = "protocol.metrics=[metrics.dino.dino,metrics.clip_t.clip_t]"
     model = ["model=sticker-unet", "model.name=tiny", f"model.path={folder}", "model.steps=2"]
-    return [*model, seeds, metrics, f"method.steps={steps}"]
+    return [*model, seeds, metrics, *([f"method.steps={steps}"] if steps else [])]
 
 
 def concept(dataset: Path, name: str) -> Concept:
