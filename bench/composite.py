@@ -44,6 +44,7 @@ def composed(said: Composite, parts: list[Concept], folder: Path) -> Concept:
     own = [p if p.kind == "erase" else _renamed(p, f"<new{k}>") for k, p in enumerate(parts, start=1)]
     main = next(p for p in own if p.kind != "style")
     words = [p.class_phrase for p in own if p.kind != "style"]
+    sets = {p.prompts for p in own}
     return Concept(
         name=said.name,
         kind=said.kind,
@@ -54,6 +55,7 @@ def composed(said: Composite, parts: list[Concept], folder: Path) -> Concept:
         neighbours=[n for n in dict.fromkeys(n for p in own for n in p.neighbours) if n not in words],
         surrogate=main.class_phrase if said.kind == "roundtrip" else main.surrogate,
         parts=own,
+        prompts=sets.pop() if len(sets) == 1 else "",
         weights=said.weights,
         licence="; ".join(dict.fromkeys(p.licence for p in own)),
         attribution="; ".join(dict.fromkeys(p.attribution for p in own)),

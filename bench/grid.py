@@ -119,9 +119,12 @@ def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[
     lines = []
     for part, asked in _asked(concept, channel):
         nouns = _nouns(asked, templates, channel)
-        own = _own(asked, templates, channel) if nouns else []
+        own = _own(asked, templates, channel, concept.kind) if nouns else []
         lines += [(template, asked, nouns[i % len(nouns)], part) for i, template in enumerate(own)]
-    return [_prompt(channel, i, *line) for i, line in enumerate(lines)]
+    prompts = [_prompt(channel, i, *line) for i, line in enumerate(lines)]
+    if all(p.surrogate for p in prompts):
+        return prompts
+    return [p.model_copy(update={"surrogate": ""}) for p in prompts]  # one part without it: the channel has none
 
 
 def _asked(concept: Concept, channel: str) -> list[tuple[int | None, Concept]]:
@@ -141,8 +144,9 @@ def _asked(concept: Concept, channel: str) -> list[tuple[int | None, Concept]]:
     return found
 
 
-def _own(concept: Concept, templates: dict[str, Any], channel: str) -> list[str]:
-    sets = (concept.prompts, concept.kind, concept.scored_as)
+def _own(concept: Concept, templates: dict[str, Any], channel: str, whole: str) -> list[str]:
+    """Returns a channel's templates: of the concept's set of prompts, of the kind of the whole, or of its own kind."""
+    sets = (concept.prompts, whole, concept.kind, concept.scored_as)
     return next((templates[key] for s in sets if (key := f"{s}.{channel}") in templates), templates[channel])
 
 

@@ -96,7 +96,7 @@ def soft_leakage(mean: Mean, channel: str) -> Array:
     plain="concept",
     bounds=(0, float("inf")),
     kinds=("erase",),
-    version=2,
+    version=3,
     gate=_there,
     whole=_whole("detected", "resembles"),
 )

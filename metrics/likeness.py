@@ -50,6 +50,8 @@ def _calibrated(features: Features) -> tuple[Array, Array]:
 def measurable(features: Features) -> str:
     """Says why what was erased cannot be told by likeness, or nothing."""
     bank = features.bank
+    if bank is not None and not len(bank.positive):
+        return "the untouched model was not asked for it by its name"
     if bank is None or min(len(set(s.tolist())) for s in (bank.positive_seeds, bank.negative_seeds)) < 2:
         return "one seed a prompt calibrates no detector by likeness"
     return unsure(*_calibrated(features))
@@ -64,6 +66,7 @@ def measurable(features: Features) -> str:
     channels=ASKED,
     plain="concept",
     kinds=("erase",),
+    version=2,
     binary=True,
     gate=measurable,
 )

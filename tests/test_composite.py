@@ -16,6 +16,7 @@ from bench.backbone.base import Backbone
 from bench.backbone.gate import Gate
 from bench.backbone.standing import standing
 from bench.compose import compose
+from bench.composite import Composite, composed
 from bench.data.concept_file import load
 from bench.errors import BenchError
 from bench.grid import grid, load_templates
@@ -84,7 +85,43 @@ def test_several_that_are_erased_are_asked_for_as_one_is(dataset: Path) -> None:
     of_cat, of_rocket = cells.prompts("compose")[0], cells.prompts("compose")[-1]
     assert (" cat " in of_cat.base, " dog " in of_cat.surrogate) == (True, True)
     assert " rocket " in of_rocket.base
-    assert not any(" cat " in p.base or " rocket " in p.base for p in cells.prompts("alias"))
+    others = [p.base for p in cells.prompts("alias")]
+    assert len(others) == 2 * len(templates["alias"])
+    assert [("kitty" in o, "spaceship" in o) for o in others] == [(True, False)] * 4 + [(False, True)] * 4
+
+
+def test_one_part_without_a_surrogate_leaves_the_channel_without(dataset: Path) -> None:
+    """Else the floor of a leakage would be of one part, and the rest of both."""
+    both = load(dataset, "erase_cat_and_rocket")
+    parts = [both.parts[0], both.parts[1].model_copy(update={"surrogate": ""})]
+    cells = grid(both.model_copy(update={"parts": parts}), load_templates(dataset), SEEDS)
+    assert not any(c.prompt.surrogate for c in cells.cells)
+    assert all(p.surrogate for p in grid(both, load_templates(dataset), SEEDS).prompts("part"))
+
+
+def test_what_is_near_to_two_parts_is_asked_for_once(dataset: Path) -> None:
+    both = load(dataset, "car_and_monkey")
+    first, second = both.parts
+    parts = [first, second.model_copy(update={"neighbours": [first.neighbours[0], "owl"]})]
+    near = [*first.neighbours, "owl"]
+    cells = grid(both.model_copy(update={"parts": parts, "neighbours": near}), load_templates(dataset), SEEDS)
+    assert all(" an owl " in p.base for p in cells.prompts("neighbour")[3:])
+    assert len({p.base for p in cells.prompts("neighbour")}) == 6
+
+
+def test_several_at_once_may_have_templates_of_their_own(dataset: Path) -> None:
+    templates = load_templates(dataset) | {f"multi.{c}": [f"two, {c}: a {{noun}}"] for c in ("concept", "neighbour")}
+    cells = grid(load(dataset, "car_and_monkey"), templates, SEEDS)
+    for channel, count in (("concept", 1), ("neighbour", 2)):
+        assert [p.base[: len("two, ") + len(channel)] for p in cells.prompts(channel)] == [f"two, {channel}"] * count
+    assert cells.prompts("part")[0].base == cells.prompts("part")[0].complete.replace("<new1> ", "")
+
+
+def test_parts_of_one_set_of_prompts_make_a_whole_of_it(dataset: Path) -> None:
+    said = Composite(name="x", kind="multi", parts=["a", "b"])
+    live, plain = (load(dataset, "whole_cat").model_copy(update={"prompts": p}) for p in ("live", ""))
+    assert composed(said, [live, live], dataset).prompts == "live"
+    assert composed(said, [live, plain], dataset).prompts == ""
 
 
 def test_what_is_erased_is_no_class_to_preserve(dataset: Path) -> None:

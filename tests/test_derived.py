@@ -18,7 +18,7 @@ from bench.paths import stickers
 from bench.sides import Probe
 from bench.stages.derive import Means
 from bench.stages.derive import derive as derive_from
-from bench.stages.score import summarize
+from bench.stages.score import COLUMNS, refused_whole, summarize
 from bench.stats import drawn_means, interval, widening, wilson
 from metrics.detection import detected
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
@@ -246,14 +246,16 @@ def test_what_is_refused_for_one_part_of_several_is_for_both() -> None:
     told = pd.concat(table({("detected", s, "part"): v, ("resembles", s, "part"): v})
                      for s, v in (("model", 0.5), ("none", 1.0), ("surrogate", 0.0)))  # fmt: skip
     assert derive(disagreement, told, "part")[0] == 0.0
-    half = told.reset_index(drop=True)
-    half = half[~((half["metric"] == "resembles") & (half["prompt"] >= PROMPTS / 2))]
-    refused = half[half["metric"] == "resembles"].iloc[:1].assign(prompt=-1, value=np.nan, reason="unsure")
-    for order in ([half, refused], [refused, half]):
-        both = pd.concat(order)
-        assert derive(disagreement, both, "part") == ""
-        judges: Any = {"dino": SimpleNamespace(name="dino"), "reader": SimpleNamespace(name="reader")}
-        found, unmeasured = summarize(both, [resembles, detected], judges)
+    mine = told["metric"] == "resembles"
+    refused = told[mine].drop_duplicates("source").assign(prompt=-1, seed=-1, value=np.nan, reason="unsure")
+    judges: Any = {"dino": SimpleNamespace(name="dino"), "reader": SimpleNamespace(name="reader")}
+    one_part = told[~mine | (told["prompt"] < PROMPTS / 2)]
+    for lines in ([one_part, refused], [refused, one_part], [told[~mine], refused, refused]):
+        whole = refused_whole(pd.concat(lines))
+        assert not whole.duplicated(COLUMNS[:5]).any()  # a submission has every line once
+        assert len(whole) == (~mine).sum() + 3
+        assert derive(disagreement, whole, "part") == ""
+        found, unmeasured = summarize(whole, [resembles, detected], judges)
         assert (found["model"].keys(), unmeasured) == ({"detected/part"}, {"resembles/part": "unsure"})
 
 

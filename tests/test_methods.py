@@ -420,7 +420,9 @@ def test_the_papers_critic_is_regressed_on_the_cost_and_what_is_ahead(make: Any)
 
     workbench, of = make()
     backbone, method = workbench.backbone, DPG(critic="bellman", prior_images=0, gamma=0.9)
-    workbench.weights("policy", "text_kv")
+    with torch.no_grad():  # another policy than the untouched model
+        for change in workbench.weights("policy", "text_kv"):
+            change.copy_(0.1 * torch.randn(change.shape, generator=workbench.generator("policy", 0)))
     method._reward, method._silent = None, 0
     method._critic = Critic(*backbone.latent_shape[:2], workbench.generator("critic", 0))
     for step, index in ((0, 700), (1, 1), (2, 0)):

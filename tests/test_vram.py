@@ -13,7 +13,7 @@ from bench import backbone, paths
 from bench.__main__ import main
 from bench.compose import compose
 from bench.forecast import vram
-from bench.forecast.past import Past
+from bench.forecast.past import SHIPPED, Past
 from bench.plan import Plan, make
 
 FOLDERS = {"flow": flow_folder, "epsilon": unet_folder, "klein": flux2_folder}
@@ -100,3 +100,11 @@ def test_plan_says_it_by_model_and_method(tmp_path: Path, capsys: pytest.Capture
     assert "textual_inversion on sticker-flow in float32: about" in said
     assert main([*asked, "model.device=cpu"]) == 0
     assert "GPU" not in capsys.readouterr().out
+
+
+def test_a_field_that_is_younger_than_a_row_does_not_make_it_another(tmp_path: Path) -> None:
+    past = Past(tmp_path)
+    row = past.rows_of("dreambooth_lora")[1][0]
+    younger = row.hyperparameters | {"younger": 1}
+    assert past.like(row.method, row.model, younger)[1] == SHIPPED
+    assert "other values" in past.like(row.method, row.model, younger | {"rank": 77})[1]

@@ -29,9 +29,8 @@ class Means:
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
-        # the references answer no prompt of the grid; what is refused for one part of several is for the channel
-        refused = table.groupby(["metric", "channel"])["reason"].transform("max") != ""
-        self._table = table[~refused & (table["source"] != "references")]
+        # the references answer no prompt of the grid
+        self._table = table[(table["reason"] == "") & (table["source"] != "references")]
         self._drawn: dict[tuple[str, tuple[str, ...]], tuple[dict[Any, Array], int]] = {}
         self._measured: dict[tuple[str, str], bool] = {}
 

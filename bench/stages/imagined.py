@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,17 +27,19 @@ class Imagined:
 
     Attributes:
         peak: the memory that making it took, in MiB, whoever made it.
+        waited: the seconds that passed here until it was there.
     """
 
     def __init__(self, plan: Plan, training: Training, store: Store, device: str) -> None:
         self.plan, self.training, self.store, self.device = plan, training, store, device
         self._weights = weights_of(plan.model_folder, plan.model_lora)
-        self.peak = 0.0
+        self.peak, self.waited = 0.0, 0.0
 
     def __call__(self, stage: str, prompts: Sequence[str], make: Callable[[], Tensor]) -> tuple[Tensor, float]:
         """Returns clean latents (n, C, h, w) on the CPU, and the seconds that making them took."""
         from safetensors.torch import load_file
 
+        begun = time.monotonic()
         parts = imagined_parts(self.plan.config, self._weights, self.training.beneath, stage, prompts)
         key = key_of(parts)
 
@@ -53,4 +56,6 @@ class Imagined:
         self.store.once("imagined", key, {"stage": stage, "prompts": list(dict.fromkeys(prompts))}, made)
         folder = self.store.path("imagined", key)
         self.peak = max(self.peak, float(json.loads((folder / "peak.json").read_text())))
-        return load_file(folder / "latents.safetensors")["latents"], self.store.seconds("imagined", key) or 0.0
+        latents = load_file(folder / "latents.safetensors")["latents"]
+        self.waited += time.monotonic() - begun
+        return latents, self.store.seconds("imagined", key) or 0.0

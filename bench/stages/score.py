@@ -78,10 +78,16 @@ def score(
                 whole = replace(features, prompts=prompts, seeds=seeds, bank=bank(slot, part), parts=parts)
                 for m in wanted:
                     lines += _lines(m, whole, source, channel, asked)
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return refused_whole(pd.DataFrame(lines, columns=COLUMNS))
 
 
 COLUMNS = ["source", "metric", "channel", "prompt", "seed", "value", "reason"]
+
+
+def refused_whole(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table in which what is refused for one part of several is refused for its channel, in one line."""
+    refused = table.groupby(COLUMNS[:3])["reason"].transform("max") != ""
+    return table[~refused | (table["reason"] != "")].drop_duplicates(COLUMNS[:5], ignore_index=True)
 
 
 def _lines(m: Metric, features: Features, source: str, channel: str, cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -167,7 +173,7 @@ def summarize(
     for m in (m for m in metrics if isinstance(m, Metric)):
         lines = table[table["metric"] == m.name]
         for (source, channel), part in lines.groupby(["source", "channel"], sort=False):
-            name, why = m.value_name(str(channel)), part["reason"].max()  # of several parts one may be refused
+            name, why = m.value_name(str(channel)), part["reason"].iloc[0]
             if why:
                 unmeasured |= {name: why} if source == "model" else {}
                 continue

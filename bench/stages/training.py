@@ -78,8 +78,9 @@ def _made(
                 if not isinstance(adapter, Adapter):
                     raise BenchError(f"method {training.method}: train returns {type(adapter).__name__}; "
                                      "workbench.adapter(…) or an Adapter would be right")  # fmt: skip
-                if adapter.cost.get("steps") == 0:  # worked out, and the loop's clock never ran
-                    adapter.cost["seconds"] = max(adapter.cost["seconds"], time.monotonic() - begun)
+                if adapter.cost.get("steps") == 0:  # worked out: only drawing had a clock
+                    spent = time.monotonic() - begun - imagined.waited
+                    adapter.cost["seconds"] = adapter.cost.get("seconds", 0.0) + spent
                 adapter.cost[PEAK] = max(peak(), imagined.peak)
         finally:
             backbone().clear()

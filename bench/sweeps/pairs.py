@@ -46,9 +46,10 @@ def differences(old: Row, new: Row) -> Iterator[str]:
             yield f"{name}: {then.get(name, 'not kept')} then, {now.get(name, 'not kept')} now"
     if now.get("dirty"):
         yield "the code had changes that no commit holds"
-    for name in old.hyperparameters:
-        if old.hyperparameters[name] != new.hyperparameters.get(name):
-            yield f"hyperparameter {name}: {old.hyperparameters[name]} then, {new.hyperparameters.get(name)} now"
+    then, now = old.hyperparameters, new.hyperparameters
+    for name in dict.fromkeys([*then, *now]):
+        if name not in then or name not in now or then[name] != now[name]:
+            yield f"hyperparameter {name}: {then.get(name, 'not kept')} then, {now.get(name, 'not kept')} now"
     stages = [k for k, v in old.fingerprints.items() if new.fingerprints.get(k) != v]
     if stages:
         yield f"what these stages depend on (code, models, data or values): {', '.join(stages)}"
