@@ -72,8 +72,7 @@ class Workbench(Draws):
             name: what the change goes by.
             kind: which modules' weights.
             still_first: no gradient through the first position they read, the start of the text
-                (Custom Diffusion, ClassDiffusion and Concept Ablation train their keys and values so); a T5's text
-                has no such start.
+                (Custom Diffusion and ClassDiffusion train their keys and values so); a T5's text has no such start.
         """
         paths = {f"{m}.weight": None for m in self.backbone.modules(kind)}
         still = still_first and self.backbone.begins
@@ -123,12 +122,8 @@ class Workbench(Draws):
             return self.backbone.predict(batch.x_t[:1].expand(count, -1, -1, -1), batch.t[:1].expand(count), prompts)
 
     def vocabulary(self) -> list[str]:
-        """Returns the whole words the model's tokenizer knows, at most 500, the concept's own left out.
-
-        Words of the surrogate stay: a learned `<new1> cat` that is erased again is to leave `cat` alone.
-        """
+        """Returns the whole words the model's tokenizer knows, at most 500, the concept's own left out."""
         mine = set(" ".join([self.concept.target, *self.concept.aliases]).split())
-        mine -= set((self.concept.surrogate or "").split())
         words = [w for w in self.backbone.prompts.words() if len(w) > 2 and w not in mine]
         order = torch.randperm(len(words), generator=self.generator("vocabulary", 0)).tolist()
         return [words[i] for i in sorted(order[:500])]

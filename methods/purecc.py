@@ -112,6 +112,5 @@ class PureCC:
         v_orig = v_base if self.v_orig == "student" else v_base.detach()  # eq. 9
         if self.v_orig == "frozen":
             (v_orig,) = workbench.predict(batch, batch.base)
-            scale = scale.detach()  # of another base than R2's, λ* is no least squares: its gradient would train v_base
         l_purecc = (v_orig + scale * r_1 - v_complete).square().mean()  # eq. 13 and 14
         return {"loss": l_cc + self.eta * l_purecc, "l_cc": l_cc, "l_purecc": l_purecc, "lambda": scale.mean()}
