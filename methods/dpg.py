@@ -161,10 +161,13 @@ class DPG:
 
     def _check(self, gradient: Tensor) -> None:
         """Fails loudly where the critic's units have died: it would silently train on the other losses alone."""
+        finite = bool(torch.isfinite(gradient).all())
         self._silent = self._silent + 1 if float(gradient.abs().max()) < 1e-12 else 0
-        if self._silent > DEAD_AFTER or not bool(torch.isfinite(gradient).all()):
-            raise Diverged(f"the critic gave no usable gradient for {self._silent} steps: it has died; lower "
-                           f"method.critic_lr={self.critic_lr:g}, or take method.critic=mean", {})  # fmt: skip
+        if self._silent > DEAD_AFTER or not finite:
+            what = f"gave no gradient for {self._silent} steps: it has died" if finite else "went past all numbers"
+            raise Diverged(
+                f"the critic {what}; lower method.critic_lr={self.critic_lr:g}, or take method.critic=mean", {}
+            )
 
     def criticize(self) -> None:
         """Regresses the critic onto what the policy did cost: (Q(a) − cost)², the cost with what is ahead of it."""

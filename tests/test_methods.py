@@ -461,19 +461,23 @@ def test_the_critic_learns_to_be_a_mean() -> None:
     assert high - low == pytest.approx(0.2, abs=0.06)
 
 
-def test_a_dead_critic_stops_the_run(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bias", "says"), [(-1e6, r"has died.*critic_lr"), (float("nan"), "went past all numbers")])
+def test_a_broken_critic_stops_the_run(make: Any, monkeypatch: pytest.MonkeyPatch, bias: float, says: str) -> None:
     from methods import dpg
 
     monkeypatch.setattr(dpg, "DEAD_AFTER", 3)
     original = Critic.__init__
 
-    def dead(self: Critic, *args: Any) -> None:
+    def broken(self: Critic, *args: Any) -> None:
         original(self, *args)
         with torch.no_grad():
-            self.layers[3].bias.fill_(-1e6)
+            self.layers[3].bias.fill_(bias)
+            if bias != bias:
+                self.layers[3].weight.fill_(bias)
+                self.layers[5].weight.fill_(bias)
 
-    monkeypatch.setattr(Critic, "__init__", dead)
-    with pytest.raises(Diverged, match=r"has died.*critic_lr"):
+    monkeypatch.setattr(Critic, "__init__", broken)
+    with pytest.raises(Diverged, match=says):
         DPG(steps=20, prior_images=0, lr=1e-6).train(*make())
 
 
