@@ -129,12 +129,11 @@ def _prompts(concept: Concept, templates: dict[str, Any], channel: str) -> list[
 
 def _asked(concept: Concept, channel: str) -> list[tuple[int | None, Concept]]:
     """Returns whom a channel asks about: the concept; or each part of several, and which it is if that is asked for."""
-    if channel == "part":
+    several = concept.kind == "multi"
+    if channel == "part" or (several and channel in ("alias", "compose")):
         return list(enumerate(concept.apart))
-    if concept.kind != "multi" or channel not in ("alias", "compose", "neighbour"):
+    if not several or channel != "neighbour":
         return [(None, concept)]
-    if channel != "neighbour":
-        return list(enumerate(concept.parts))
     found: list[tuple[int | None, Concept]] = []
     left = list(concept.neighbours)
     for part in concept.parts:  # what is near to two of them is asked for once

@@ -461,8 +461,13 @@ def test_the_critic_learns_to_be_a_mean() -> None:
     assert high - low == pytest.approx(0.2, abs=0.06)
 
 
-@pytest.mark.parametrize(("bias", "says"), [(-1e6, r"has died.*critic_lr"), (float("nan"), "went past all numbers")])
-def test_a_broken_critic_stops_the_run(make: Any, monkeypatch: pytest.MonkeyPatch, bias: float, says: str) -> None:
+@pytest.mark.parametrize(
+    ("layer", "weights", "value", "says"),
+    [(3, "bias", -1e6, r"has died.*critic_lr"), (5, "weight", float("nan"), "went past all numbers")],
+)
+def test_a_broken_critic_stops_the_run(
+    make: Any, monkeypatch: pytest.MonkeyPatch, layer: int, weights: str, value: float, says: str
+) -> None:
     from methods import dpg
 
     monkeypatch.setattr(dpg, "DEAD_AFTER", 3)
@@ -471,10 +476,7 @@ def test_a_broken_critic_stops_the_run(make: Any, monkeypatch: pytest.MonkeyPatc
     def broken(self: Critic, *args: Any) -> None:
         original(self, *args)
         with torch.no_grad():
-            self.layers[3].bias.fill_(bias)
-            if bias != bias:
-                self.layers[3].weight.fill_(bias)
-                self.layers[5].weight.fill_(bias)
+            getattr(self.layers[layer], weights).fill_(value)
 
     monkeypatch.setattr(Critic, "__init__", broken)
     with pytest.raises(Diverged, match=says):

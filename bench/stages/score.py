@@ -50,6 +50,7 @@ def score(
     grid, folders, concept = probe.grid, probe.folders, probe.concept
     lines: list[dict[str, Any]] = []
     single = [m for m in metrics if isinstance(m, Metric) and m.serves(*concept.kinds)]
+    slots = dict.fromkeys(m.needs for m in single)
 
     @functools.cache
     def bank(slot: str, part: int | None) -> Bank | None:
@@ -59,7 +60,8 @@ def score(
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
         parts = [(p.kind, concept.of_part(k)) for k, p in enumerate(concept.apart)] if part is None else []
-        for slot in dict.fromkeys(m.needs for m in single):
+        told = part if concept.scored_as == "erase" else None  # what is learned has one calibration for all its parts
+        for slot in slots:
             encoder = encoders[slot]
             wanted = [m for m in single if m.needs == slot and channel in m.channels]
             if not wanted:
@@ -75,7 +77,7 @@ def score(
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             for source, features in seen.items():
-                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank(slot, part), parts=parts)
+                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank(slot, told), parts=parts)
                 for m in wanted:
                     lines += _lines(m, whole, source, channel, asked)
     return refused_whole(pd.DataFrame(lines, columns=COLUMNS))

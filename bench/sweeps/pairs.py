@@ -46,10 +46,10 @@ def differences(old: Row, new: Row) -> Iterator[str]:
             yield f"{name}: {then.get(name, 'not kept')} then, {now.get(name, 'not kept')} now"
     if now.get("dirty"):
         yield "the code had changes that no commit holds"
-    then, now = old.hyperparameters, new.hyperparameters
-    for name in dict.fromkeys([*then, *now]):
-        if name not in then or name not in now or then[name] != now[name]:
-            yield f"hyperparameter {name}: {then.get(name, 'not kept')} then, {now.get(name, 'not kept')} now"
+    for name in dict.fromkeys([*old.hyperparameters, *new.hyperparameters]):
+        had, has = (row.hyperparameters.get(name, "not kept") for row in (old, new))
+        if had != has:
+            yield f"hyperparameter {name}: {had} then, {has} now"
     stages = [k for k, v in old.fingerprints.items() if new.fingerprints.get(k) != v]
     if stages:
         yield f"what these stages depend on (code, models, data or values): {', '.join(stages)}"
