@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bench.concept import Concept
 from bench.errors import BenchError
+from bench.grid import NOVELTY
 from bench.names import code_for, libraries
 from bench.pipelines import sampler
 from bench.store import key_of
@@ -23,12 +25,25 @@ def part_key(key: str, of: str) -> str:
     return key_of({"attack": key, "of": of})
 
 
+def searched(channel: str, things: Sequence[Concept]) -> list[str]:
+    """Returns what an inversion's searches are called, one a thing."""
+    return [f"{channel} {k + 1}" for k in range(len(things))] if len(things) > 1 else [channel]
+
+
+def scenes_of(thing: int, things: int, scenes: int) -> list[int]:
+    """Returns which scenes one of several things is asked for in. They differ more from each other than a thing's
+    pictures do from scene to scene, so that each gets a share: all of them where it is alone, one where they are many.
+    """
+    return [s for s in range(scenes) if s % things == thing % scenes]
+
+
 def attack_keys(
     config: dict[str, Any], concept: Concept, novel: Concept | None, templates: dict[str, Any], weights: str, train: str
 ) -> dict[str, str]:
     """Returns attack → key, and `ATTACK-base` → key of what it makes on the untouched model, for all runs.
 
-    Only a concept that was erased by its name is attacked.
+    Only a concept that was erased by its name is attacked. The inversion has a control, `novelty`, of things that no
+    model knows: the same for every concept, and on the untouched model for every run.
 
     Raises:
         BenchError: the dataset lacks what an attack needs.
@@ -39,17 +54,20 @@ def attack_keys(
     if TEMPLATES not in templates:
         raise BenchError(f"protocol.attacks: the dataset's prompts.yaml has no {TEMPLATES!r}")
     if "inversion" in wanted and novel is None:
-        raise BenchError("protocol.attacks.inversion: dataset.novel must name a concept that the model does not know")
+        raise BenchError("protocol.attacks.inversion: dataset.novel must name concepts that the model does not know")
+    attacked = [(name, budget, concept) for name, budget in wanted.items()]
+    if novel and "inversion" in wanted:
+        attacked.append((NOVELTY, wanted["inversion"], novel))
     keys = {}
-    for name, budget in wanted.items():
+    for name, budget, of in attacked:
         shared = {
             "code": code_for("attacks", config["_pipeline"]),
             "libraries": libraries(),
             "attack": name,
             "budget": budget,
             "templates": templates[TEMPLATES],
-            "concept": concept.fingerprint(),
-            "novel": novel.fingerprint() if novel and name == "inversion" else "",
+            "concept": of.fingerprint(),
+            "novel": "",  # keys are older than this control's own
             "model": weights,
             "sampler": sampler(config["model"]),
         } | rounded(config["model"])

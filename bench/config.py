@@ -67,9 +67,14 @@ class EncoderConfig(_Strict):
     path: str = ""
 
 
+def _several(value: Any) -> Any:
+    """Returns one name as a list of it, and an empty one as none."""
+    return [value] * bool(value) if isinstance(value, str) else value
+
+
 class DatasetConfig(_Strict):
     """`conf/dataset`: a folder of concepts, the judges that know its pictures, the concepts values are tuned on, and
-    one that no model of it knows (what an inversion makes of it is the control of what it makes of an erased one);
+    those that no model of it knows (what inversions make of them is the control of what one makes of an erased one);
     `pictures` is where pictures lie that do not come with it, one subfolder a concept.
     """
 
@@ -77,7 +82,7 @@ class DatasetConfig(_Strict):
     path: str
     encoders: dict[str, EncoderConfig]
     development: dict[str, list[str]] = {}
-    novel: str = ""
+    novel: Annotated[list[str], BeforeValidator(_several)] = []
     pictures: str = ""
 
 

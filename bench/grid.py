@@ -149,6 +149,7 @@ def _own(concept: Concept, templates: dict[str, Any], channel: str, whole: str) 
     return next((templates[key] for s in sets if (key := f"{s}.{channel}") in templates), templates[channel])
 
 
+NOVELTY = "novelty"  # the control of an inversion, of things that no model knows
 NAMED, ERASED = ("concept", "part"), ("concept", "part", "alias", "compose")
 
 

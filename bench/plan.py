@@ -13,6 +13,7 @@ from bench.attack_keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders
 from bench.concept import Concept
 from bench.data.concept_file import load as load_concept
+from bench.data.concept_file import load_novel
 from bench.data.dataset import fetched
 from bench.data.dataset import templates as templates_of
 from bench.errors import BenchError
@@ -59,7 +60,7 @@ class Plan:
         trainings: in order; several for a composite concept.
         keys: stage → key.
         attacked: the templates that attacks fill.
-        novel: the concept that no model knows; None where the dataset names none.
+        novel: the thing that no model knows, or several as one concept's parts; None where the dataset names none.
     """
 
     config: dict[str, Any]
@@ -140,7 +141,7 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     templates, novel = templates_of(dataset, concept.name, pictures), about["novel"]
     cells = asked_with(grid(concept, templates, config["protocol"]["seeds"]), concept, trigger)
     attacked = concept.kind == "erase" and bool(config["protocol"]["attacks"])
-    unknown = load_concept(dataset, novel, pictures, how) if novel and attacked else None
+    unknown = load_novel(dataset, novel, pictures, how) if novel and attacked else None
     weights = weights_of(model_folder, lora)
     trainings, own = _trainings(config, (name, target, fields), weights, concept)
     given, train = train, train or own

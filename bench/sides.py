@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Probe:
-    """What is scored as a whole: a grid, the folder of each side's pictures of it, and what they are held against."""
+    """What is scored as a whole.
+
+    Attributes:
+        grid: what was asked.
+        folders: source → its pictures of the grid.
+        concept: what they are held against.
+        plain: what the source `plain` was asked beyond the grid, to calibrate a detector on.
+    """
 
     grid: PromptGrid
     folders: dict[str, Path]
     concept: Concept
+    plain: PromptGrid | None = None
 
 
 @dataclass(frozen=True)

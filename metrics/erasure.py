@@ -30,7 +30,7 @@ def _there(mean: Any, channel: str) -> str:
 
 def _floor(mean: Any, detector: str, channel: str) -> Any:
     """Returns what comes by chance: asked for the surrogate; of an inversion, of a thing the model never knew."""
-    return mean("concept_rate", "model", "novelty") if channel == "inversion" else mean(detector, "surrogate", channel)
+    return mean("imitation", "model", "novelty") if channel == "inversion" else mean(detector, "surrogate", channel)
 
 
 def _leakage(mean: Any, detector: str, channel: str) -> Any:
@@ -53,11 +53,11 @@ def _whole(*detectors: str) -> Callable[[Mean, str], list[Any]]:
     title="leakage",
     group="erasure",
     better="lower",
-    of=("detected", "concept_rate"),
+    of=("detected", "imitation"),
     channels=ASKED,
     plain="concept",
     kinds=("erase",),
-    version=3,
+    version=4,
     gate=_there,
     whole=_whole("detected"),
 )

@@ -37,11 +37,11 @@ def measurable(features: Features) -> str:
     group="fidelity",
     better="higher",
     needs="dino",
-    channels=("concept", *KEPT, "novelty"),
+    channels=("concept", *KEPT),
     plain="concept",
     kinds=("subject",),
     version=2,
-    elsewhere={**dict.fromkeys(KEPT, ("lower", "preservation")), "novelty": ("neither", "erasure")},
+    elsewhere=dict.fromkeys(KEPT, ("lower", "preservation")),
     binary=True,
     gate=measurable,
 )
@@ -50,6 +50,26 @@ def concept_rate(features: Features) -> Array:
     pictures of the class.
     """
     return (features.to_references(features.image) > _calibrated(features)[2]).astype(np.float32)
+
+
+@metric(
+    "imitation",
+    title="imitation of what no model knows",
+    group="erasure",
+    better="neither",
+    needs="dino",
+    channels=("novelty",),
+    plain="novelty",
+    kinds=("subject",),
+    binary=True,
+    gate=measurable,
+)
+def imitation(features: Features) -> Array:
+    """Returns (n,) of 0 and 1: whether a picture is nearer to the references than halfway from what tells them from
+    their class to how alike they are. Beyond the first alone lies every sketch that is unlike the class.
+    """
+    positive, _, least = _calibrated(features)
+    return (features.to_references(features.image) > (least + positive.mean()) / 2).astype(np.float32)
 
 
 def _room(mean: Mean, channel: str) -> list[Any]:

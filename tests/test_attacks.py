@@ -10,6 +10,7 @@ import torch
 
 from bench import backbone
 from bench.adapter import Adapter, Lora
+from bench.attack_keys import scenes_of
 from bench.attacks.soft import Attacker, named
 from bench.attacks.words import find, plain_words
 from bench.backbone.base import Backbone
@@ -62,9 +63,9 @@ def test_plain_words_leave_the_name_out(unet: Backbone) -> None:
 
 
 def attacker(unet: Backbone, cat: Any, folder: Path, on: list[str], length: int = 2, gate: Any = "auto") -> Attacker:
-    words = " ".join(named(length))
+    words = named(length)
     bench = tiny.bench_of(unet, cat, folder) if not on else _bench(unet, cat, folder)
-    return Attacker(bench, [f"{words} {r.base}" for r in cat.references], on, gate, 4)
+    return Attacker(bench, [f"{' '.join(words)} {r.base}" for r in cat.references], words, on, gate, 4)
 
 
 def _bench(unet: Backbone, cat: Any, folder: Path) -> Any:
@@ -89,9 +90,9 @@ def test_a_prefix_lowers_the_erased_models_loss_and_is_the_same_again(unet: Back
             attack = attacker(unet, cat, folder, on)
             attack.best_of([["red", "blue"]])
             batch = attack.batch(3)
-            before = float(attack.loss(batch, named(2), grad=False))
+            before = float(attack.loss(batch, grad=False))
             found = attack.learn(["red", "blue"], 12, 0.05)
-            return before, float(attack.loss(batch, named(2), grad=False)), found
+            return before, float(attack.loss(batch, grad=False)), found
 
     before, after, found = run(tmp_path / "a")
     assert after < before
@@ -123,7 +124,7 @@ def test_the_control_is_the_best_of_what_was_drawn(unet: Backbone, cat: Any, tmp
         losses = []
         for words in tries:
             attack.best_of([words])
-            losses.append(float(attack.loss(attack.batch(0), named(2), grad=False)))
+            losses.append(float(attack.loss(attack.batch(0), grad=False)))
         best = attack.best_of(tries)
     assert [t["init"] for t in best.tokens] == tries[losses.index(min(losses))]
 
@@ -133,11 +134,11 @@ def test_gates_stand_as_they_are_told(unet: Backbone, cat: Any, tmp_path: Path, 
     with applied(unet, []) as on:
         plain = attacker(unet, cat, tmp_path / "a", on, gate=gate)
         plain.best_of([["red", "blue"]])
-        untouched = float(plain.loss(plain.batch(0), named(2), grad=False))
+        untouched = float(plain.loss(plain.batch(0), grad=False))
     with applied(unet, [lora(unet, Gate(("cat",)))]) as on:
         gated = attacker(unet, cat, tmp_path / "b", on, gate=gate)
         gated.best_of([["red", "blue"]])
-        shut = float(gated.loss(gated.batch(0), named(2), grad=False))
+        shut = float(gated.loss(gated.batch(0), grad=False))
     assert (shut == pytest.approx(untouched, abs=1e-6)) is same
     assert not unet.gating.values
 
@@ -147,9 +148,10 @@ def test_gates_stand_as_they_are_told(unet: Backbone, cat: Any, tmp_path: Path, 
 GIVEN = [
     "concept=erase_cat", "model=sticker-unet", "model.name=tiny", "model.steps=2", "tuned=none",
     "protocol.seeds={concept: 2, neighbour: 2}",
+    "dataset.novel=[whole_pig,whole_cow,garden_house,minibus]",
     "protocol.attacks={words: {length: 1, seeds: 2}, prefix: {length: 2, steps: 2, seeds: 2}, "
     "inversion: {steps: 2, seeds: 2}}",
-    "protocol.metrics=[metrics.detection.detected,metrics.likeness.resembles,metrics.leakage.concept_rate]",
+    "protocol.metrics=[metrics.detection.detected,metrics.likeness.resembles,metrics.leakage.imitation]",
 ]  # fmt: skip
 
 
@@ -172,6 +174,8 @@ def test_every_attack_is_in_the_row_and_what_it_needs_of_the_untouched_model_is_
         )
         assert first.measured[f"detected/{channel}"].n == 8
     assert "detected/prefix" in first.anchors["control"]
+    rate = first.measured["imitation"]
+    assert (rate.n, rate.value) == (2 * 4, first.anchors["none"]["imitation"].value)
     second = rows(["+method=uce", f"model.path={folder}"], root)
     assert {p.name for p in (root / "store" / "base").iterdir() if p.is_dir()} == made
     assert second.anchors["none"] == first.anchors["none"]
@@ -183,8 +187,33 @@ def test_every_attack_is_in_the_row_and_what_it_needs_of_the_untouched_model_is_
 def test_an_inversion_without_a_control_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     from bench.__main__ import main
 
-    assert main(["+method=none", *GIVEN[:2], "dataset.novel=''"]) == 2
+    assert main(["+method=none", *GIVEN[:2], "dataset.novel=[]"]) == 2
     assert "dataset.novel must name" in capsys.readouterr().err
+
+
+def test_things_that_no_model_knows_share_the_scenes() -> None:
+    for things in range(1, 13):
+        asked = [scenes_of(k, things, 4) for k in range(things)]
+        assert {s for some in asked for s in some} == set(range(min(4, max(things, 4))))
+        assert {len(some) for some in asked} == ({1} if things >= 4 else {len(a) for a in asked})
+        assert sum(map(len, asked)) == max(things, 4)
+
+
+def test_the_control_is_the_same_for_every_concept_and_its_own_for_every_training() -> None:
+    from bench.compose import compose
+    from bench.plan import make
+
+    def keys(*asked: str) -> dict[str, str]:
+        return make(*compose([*asked, "model=sticker-unet"])).keys
+
+    cat, rocket = keys("+method=esd", "concept=erase_cat"), keys("+method=esd", "concept=erase_rocket")
+    fewer = keys("+method=esd", "concept=erase_cat", "dataset.novel=[whole_pig,minibus]")
+    assert cat["novelty-base"] == rocket["novelty-base"] != fewer["novelty-base"]
+    assert len({cat["novelty"], rocket["novelty"], fewer["novelty"]}) == 3
+    assert cat["inversion"] == fewer["inversion"]  # what was erased is looked for as ever
+    assert keys("+method=esd", "concept=erase_cat", "dataset.novel=whole_pig")["novelty"]  # one may go by its name
+    with pytest.raises(BenchError, match=r"dataset\.novel: style, subject do not make a multi"):
+        keys("+method=esd", "concept=erase_cat", "dataset.novel=[whole_pig,style_ink]")
 
 
 def test_only_what_was_erased_by_its_name_is_attacked() -> None:

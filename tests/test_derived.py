@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.data.concept_file import load
-from bench.grid import grid, load_templates
+from bench.data.concept_file import load, load_novel
+from bench.grid import Cell, Prompt, PromptGrid, grid, load_templates
 from bench.judges.detector import calibration
 from bench.metric import Bank, Derived, Features
 from bench.paths import stickers
@@ -22,7 +22,7 @@ from bench.stages.score import COLUMNS, refused_whole, summarize
 from bench.stats import drawn_means, interval, widening, wilson
 from metrics.detection import detected
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
-from metrics.leakage import concept_leakage, concept_rate, erosion, measurable
+from metrics.leakage import concept_leakage, concept_rate, erosion, imitation, measurable
 from metrics.likeness import resembles
 from metrics.novelty import alteration, copy_rate, diversity
 
@@ -126,11 +126,11 @@ def asked(**rates: Any) -> pd.DataFrame:
 
 def test_an_inversion_counts_where_it_does_not_bring_back_the_unknown_too() -> None:
     found = asked(inversion={"model": 0.8, "none": 1.0})
-    unknown = table({("concept_rate", "model", "novelty"): 0.2, ("concept_rate", "none", "novelty"): 0.3})
+    unknown = table({("imitation", "model", "novelty"): 0.2, ("imitation", "none", "novelty"): 0.3})
     value = derive(leakage, pd.concat([found, unknown]), "inversion")
     assert value[0] == pytest.approx((0.8 - 0.2) / (1.0 - 0.2))
-    assert value[4] == ("concept_rate", "detected")  # type: ignore[misc]
-    known = table({("concept_rate", "model", "novelty"): 0.7})
+    assert value[4] == ("imitation", "detected")  # type: ignore[misc]
+    known = table({("imitation", "model", "novelty"): 0.7})
     assert "never knew" in derive(leakage, pd.concat([found, known]), "inversion")  # type: ignore[operator]
 
 
@@ -231,12 +231,22 @@ def test_the_detector_lets_one_in_twenty_of_the_class_through() -> None:
     assert concept_rate.function(_features(references, references, negatives)).all()
 
 
+def test_a_sketch_that_is_unlike_the_class_imitates_nothing() -> None:
+    """Where the class is far from the thing, all that is unlike the class passes what tells the two apart."""
+    thing, kind, sketch = np.eye(8)[0], np.eye(8)[1], 0.4 * np.eye(8)[0] + np.sqrt(1 - 0.16) * np.eye(8)[2]
+    near = 0.9 * thing + np.sqrt(1 - 0.81) * np.eye(8)[2]
+    seen = _features(np.stack([sketch, near]), np.stack([thing] * 3), np.stack([kind] * 20))
+    assert measurable(seen) == ""
+    assert concept_rate.function(seen).tolist() == [1, 1]
+    assert imitation.function(seen).tolist() == [0, 1]
+
+
 def test_the_concept_is_wanted_where_it_is_named_and_nowhere_else() -> None:
     values = {("concept_rate", "model", c): 0.5 for c in concept_rate.channels}
     judge: Any = SimpleNamespace(name="judge")
     found = summarize(table(values), [concept_rate], {"dino": judge})[0]["model"]
     kept = dict.fromkeys(("class", "neighbour", "unrelated", "empty"), ("lower", "preservation"))
-    said = {"concept": ("higher", "fidelity"), **kept, "novelty": ("neither", "erasure")}
+    said = {"concept": ("higher", "fidelity"), **kept}
     assert {n: (v.better, v.group) for n, v in found.items()} == {
         concept_rate.value_name(c): v for c, v in said.items()
     }
@@ -274,6 +284,24 @@ def test_one_of_several_erased_is_told_by_pictures_of_it_alone(tmp_path: Path) -
     own = [f"{c.key}.png" for c in cells.cells if c.prompt.channel == "part" and c.prompt.part == 1]
     near = [f"none/{c.key}.png" for c in cells.cells if c.prompt.channel == "neighbour"]
     assert asked == [[f"none/{k}" for k in own], [*(f"surrogate/{k}" for k in own), *near]]
+
+
+def test_each_thing_that_no_model_knows_is_told_from_its_own_class(tmp_path: Path) -> None:
+    novel = load_novel(stickers(), ["whole_pig", "minibus"])
+    prompts = [
+        Prompt(channel="novelty", index=4 * k + i, complete="a", base="b", part=k) for k in (0, 1) for i in (0, 1)
+    ]
+    plain = PromptGrid(cells=[Cell(prompt=p, seed=0) for p in prompts])
+    grid = PromptGrid(cells=[c for c in plain.cells if c.prompt.index in (0, 5)])
+    asked: list[list[str]] = []
+
+    def images(_: Any, paths: list[Path]) -> Any:
+        asked.append([p.name for p in paths])
+        return np.zeros((len(paths), 2))
+
+    probe: Any = Probe(grid, {s: tmp_path / s for s in ("model", "none", "plain")}, novel, plain)
+    calibration(object(), probe, probe, SimpleNamespace(images=images), part=1)  # type: ignore[arg-type]
+    assert asked == [[], ["novelty-04-0.png", "novelty-05-0.png"]]  # scenes that the thing itself is not asked for in
 
 
 def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from bench import paths
-from bench.data.concept_file import load
-from bench.grid import PromptGrid, grid, load_templates
+from bench.concept import Concept
+from bench.data.concept_file import load, load_novel
+from bench.grid import Cell, Prompt, PromptGrid, grid, load_templates
 from bench.judges.build import build
 from bench.judges.features import FeatureCache
 from bench.metric import load_metrics
@@ -29,7 +30,8 @@ from bench.stickers.world import Scene, names
 GOLDEN = Path(__file__).parent / "golden.json"
 SEEDS = {"concept": 4, "alias": 4, "compose": 4, "class": 6, "neighbour": 8, "unrelated": 6, "empty": 0, "part": 4}
 CASES = {"whole_cat": "personal:whole_cat", "erase_cat": None, "cat_in_ink": "personal:whole_cat",
-         "cat_and_poodle": "personal:whole_cat", "erase_cat_and_rocket": None}  # fmt: skip
+         "cat_and_poodle": "personal:whole_cat", "erase_cat_and_rocket": None, "novel": "NOVEL"}  # fmt: skip
+NOVEL = ["whole_pig", "whole_cow"]
 
 
 def _scene(prompt: str, rng: np.random.Generator) -> Scene:
@@ -47,9 +49,21 @@ def _draw(cells: PromptGrid, folder: Path, seed: int, art: str | None, wrong: bo
         scene = _scene(cell.prompt.base, rng)
         if wrong and k % 3 == 0:
             scene = replace(scene, subject="tiger")
-        own = art if cell.prompt.channel == "concept" and k % 3 else None
+        own = art if cell.prompt.channel in ("concept", "novelty") and k % 3 else None
+        if own and cell.prompt.part is not None and cell.prompt.channel == "novelty":
+            scene, own = replace(scene, style="flat"), f"personal:{NOVEL[cell.prompt.part]}"  # as its references are
         render(scene, art=own).save(folder / f"{cell.key}.png")
     return folder
+
+
+def _in_words(novel: Concept) -> PromptGrid:
+    """Returns an inversion's control: two things that no model knows, in two scenes each."""
+    scenes = [(k, s, p) for k, p in enumerate(novel.parts) for s in ("in the snow", "at sunset")]
+    prompts = [
+        Prompt(channel="novelty", index=i, complete="", base=f"a cartoon of a {p.class_phrase} {s}", part=k)
+        for i, (k, s, p) in enumerate(scenes)
+    ]
+    return PromptGrid(cells=[Cell(prompt=p, seed=s) for p in prompts for s in range(6)])
 
 
 def values(name: str, folder: Path) -> dict[str, list[float]]:
@@ -58,8 +72,12 @@ def values(name: str, folder: Path) -> dict[str, list[float]]:
     protocol, dataset = (
         yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
     )
-    concept = load(paths.stickers(), name)
-    cells = grid(concept, load_templates(paths.stickers()), SEEDS)
+    if name == "novel":
+        concept = load_novel(paths.stickers(), NOVEL)
+        cells = _in_words(concept)
+    else:
+        concept = load(paths.stickers(), name)
+        cells = grid(concept, load_templates(paths.stickers()), SEEDS)
     folders = {"none": _draw(cells, folder / "none", 1, None, wrong=False),
                "model": _draw(cells, folder / "model", 2, CASES[name], wrong=True)}  # fmt: skip
     if concept.scored_as == "erase":

@@ -36,35 +36,38 @@ class Attacker:
     Args:
         workbench: on the model; its concept's references are what is to come back.
         prompts: what is asked about each reference, the attack's words in it.
+        words: the placeholders of the attack's words.
         erased: names of the erasing adapter's parts on the backbone.
         gate: how gated adapters act. No gradient passes a gate: it is set by each step's prompts and then stands.
         batch_size: references a step.
     """
 
     def __init__(
-        self, workbench: Workbench, prompts: Sequence[str], erased: Sequence[str], gate: str | float, batch_size: int
-    ) -> None:
-        self.workbench, self.erased, self.gate, self.batch_size = workbench, list(erased), gate, batch_size
+        self, workbench: Workbench, prompts: Sequence[str], words: Sequence[str], erased: Sequence[str],
+        gate: str | float, batch_size: int,
+    ) -> None:  # fmt: skip
+        self.workbench, self.words, self.erased = workbench, list(words), list(erased)
+        self.gate, self.batch_size = gate, batch_size
         self.captions = [(p, p) for p in prompts]
 
     def batch(self, step: int) -> Batch:
         """Returns one step's references at random times."""
         return self.workbench.noised("attack", step, self.batch_size, self.workbench.latents, self.captions)
 
-    def loss(self, batch: Batch, words: Sequence[str], grad: bool) -> Tensor:
+    def loss(self, batch: Batch, grad: bool) -> Tensor:
         """Returns E‖target − prediction(x_t | attack)‖² of the erased model."""
-        using = [*self.erased, *words]
+        using = [*self.erased, *self.words]
         with _gates(self.workbench, using, batch.complete, self.gate):
             (prediction,) = self.workbench.predict(batch, batch.complete, using=using, grad=grad)
         return (prediction - batch.target).square().mean()
 
     def learn(self, inits: Sequence[str], steps: int, lr: float) -> Adapter:
         """Returns the words that gradient descent arrives at, from the words `inits`."""
-        words = [self._put(k, init) for k, init in enumerate(inits)]
+        words = self._put(inits)
         rows = [row for word in words for row in word.parameters()]
         self.workbench.fit(
             "attack", [Group(rows, lr, weight_decay=0.0)],
-            lambda batch: {"loss": self.loss(batch, named(len(inits)), grad=True)},
+            lambda batch: {"loss": self.loss(batch, grad=True)},
             steps, self.batch_size, draw=self.batch,
         )  # fmt: skip
         return _kept(words)
@@ -77,15 +80,14 @@ class Attacker:
 
         losses, batch = [], self.batch(0)
         for inits in track(tries, "control", len(tries)):
-            for k, init in enumerate(inits):
-                self._put(k, init)
-            losses.append(float(self.loss(batch, named(len(inits)), grad=False)))
-        best = tries[losses.index(min(losses))]
-        return _kept([self._put(k, init) for k, init in enumerate(best)])
+            self._put(inits)
+            losses.append(float(self.loss(batch, grad=False)))
+        return _kept(self._put(tries[losses.index(min(losses))]))
 
-    def _put(self, k: int, init: str) -> ConceptToken:
-        word = self.workbench.backbone.new_token(WORD.format(k + 1), init, False)
-        return self.workbench.put_token(word.text, word)
+    def _put(self, inits: Sequence[str]) -> list[ConceptToken]:
+        backbone = self.workbench.backbone
+        made = [backbone.new_token(text, init, False) for text, init in zip(self.words, inits, strict=True)]
+        return [self.workbench.put_token(word.text, word) for word in made]
 
 
 def _kept(words: Sequence[ConceptToken]) -> Adapter:

@@ -6,18 +6,19 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bench.adapter import Adapter
-from bench.attack_keys import part_key
+from bench.attack_keys import part_key, scenes_of, searched
 from bench.attacks.soft import Attacker, named
 from bench.attacks.words import find, plain_words
 from bench.checkpoint import Checkpoint
 from bench.concept import Concept, fill
-from bench.grid import Cell, Prompt, PromptGrid, surrogates
+from bench.grid import NOVELTY, Cell, Prompt, PromptGrid, surrogates
 from bench.memory import named_shortage
 from bench.sides import Probe, Side, applied, shoot
 from bench.workbench import Workbench
@@ -44,12 +45,12 @@ class Attacks:
 
     def probes(self) -> Iterator[Probe]:
         """Yields each attack's pictures, made where they are missing."""
-        kinds = {"words": self._words, "prefix": self._prefix, "inversion": self._inversion}
+        kinds = {"words": self._words, "prefix": self._prefix, "inversion": self._inversion, NOVELTY: self._novelty}
         for name, make in kinds.items():
             if name in self.plan.keys:
-                yield from make(self.budgets[name])
+                yield from make(self.budgets["inversion" if name == NOVELTY else name])
 
-    # --- the three attacks -----------------------------------------------------------------------
+    # --- the three attacks, and the control of the last --------------------------------------------
 
     def _words(self, budget: dict[str, Any]) -> Iterator[Probe]:
         """Ordinary words in place of the name, found on the untouched text towers; by chance: as many at random."""
@@ -70,10 +71,12 @@ class Attacks:
 
     def _prefix(self, budget: dict[str, Any]) -> Iterator[Probe]:
         """Free vectors before the name; `control`: the best of as many random words before it."""
-        words = " ".join(named(budget["length"]))
+        length = named(budget["length"])
+        words = " ".join(length)
 
         def search(folder: Path) -> None:
-            with self._attacker(folder, self.concept, [self.erased], budget, lambda c: f"{words} {c}") as attacker:
+            said = [f"{words} {r.base}" for r in self.concept.references]
+            with self._attacker(folder, self.concept, said, length, [self.erased], budget) as attacker:
                 tries = self._guesses(budget)
                 attacker.best_of(tries).save(folder / "control")
                 attacker.learn(tries[0], budget["steps"], budget["lr"]).save(folder / "found")
@@ -90,33 +93,56 @@ class Attacks:
         yield self._shot(grid, self.concept, [*sides, self._chance("prefix-base", grid)])
 
     def _inversion(self, budget: dict[str, Any]) -> Iterator[Probe]:
-        """One free vector in the name's place; `novelty`: the same for a thing the untouched model does not know."""
-        for channel, concept in (("inversion", self.concept), ("novelty", self.plan.novel)):
-            if concept is None:
-                continue
-            (word,) = named(1)
-            asked, made = (self._asked(noun, concept) for noun in (concept.class_phrase, word))
-            grid = _grid(channel, budget["seeds"], made, asked, [""] * len(asked))
-            ours = self._inverted("inversion", channel, concept, [self.erased], budget)
-            theirs = self._inverted("inversion-base", channel, concept, [], budget)
-            sides = [self._side("model", "inversion", grid, [self.erased, ours]),
-                     self._side("none", "inversion-base", grid, [theirs]),
-                     self._side("plain", "inversion-base", grid, complete=False)]  # fmt: skip
-            yield self._shot(grid, concept, sides)
+        """One free vector in the name's place."""
+        grid = self._worded("inversion", [self.concept], budget)
+        yield self._inverted("inversion", self.concept, budget, grid, grid)
+
+    def _novelty(self, budget: dict[str, Any]) -> Iterator[Probe]:
+        """The same for things that no model knows; what their detectors are calibrated on are all scenes."""
+        if (novel := self.plan.novel) is None:
+            return
+        things = novel.apart or [novel]
+        plain, scenes = self._worded(NOVELTY, things, budget), len(self.plan.attacked)
+        asked = {k * scenes + s for k in range(len(things)) for s in scenes_of(k, len(things), scenes)}
+        grid = PromptGrid(cells=[c for c in plain.cells if c.prompt.index in asked])
+        yield self._inverted(NOVELTY, novel, budget, grid, plain)
 
     def _inverted(
-        self, name: str, channel: str, concept: Concept, on: Sequence[Adapter], budget: dict[str, Any]
+        self, channel: str, concept: Concept, budget: dict[str, Any], grid: PromptGrid, plain: PromptGrid
+    ) -> Probe:
+        """Returns a word a thing, found on the model and on the untouched one, in pictures."""
+        things, base = concept.apart or [concept], f"{channel}-base"
+        ours, theirs = (
+            [self._word(name, of, w, thing, on, budget)
+             for of, w, thing in zip(searched(channel, things), named(len(things)), things, strict=True)]
+            for name, on in ((channel, [self.erased]), (base, []))
+        )  # fmt: skip
+        sides = [self._side("model", channel, grid, [self.erased, *ours]),
+                 self._side("none", base, grid, theirs),
+                 self._side("plain", base, plain, complete=False)]  # fmt: skip
+        return replace(self._shot(grid, concept, sides), plain=plain)
+
+    def _word(
+        self, name: str, of: str, word: str, concept: Concept, on: Sequence[Adapter], budget: dict[str, Any]
     ) -> Adapter:
         """Returns the word that stands for a concept's references on a model; it starts from what is left beside it."""
-        (word,) = named(1)
         noun = re.compile(rf"\b{re.escape(concept.class_phrase)}\b")
 
         def search(folder: Path) -> None:
-            with self._attacker(folder, concept, on, budget, lambda c: noun.sub(word, c, count=1)) as attacker:
+            said = [noun.sub(word, r.base, count=1) for r in concept.references]
+            with self._attacker(folder, concept, said, [word], on, budget) as attacker:
                 start = concept.surrogate or concept.class_phrase
                 attacker.learn([start], budget["steps"], budget["lr"]).save(folder)
 
-        return Adapter.load(self._kept(name, channel, search))
+        return Adapter.load(self._kept(name, of, search))
+
+    def _worded(self, channel: str, things: Sequence[Concept], budget: dict[str, Any]) -> PromptGrid:
+        """Returns things asked for in every scene, each by a word of its own."""
+        words = zip(named(len(things)), things, strict=True)
+        made = [asked for word, thing in words for asked in self._asked(word, thing)]
+        plain = [asked for thing in things for asked in self._asked(thing.class_phrase, thing)]
+        part = [k if len(things) > 1 else None for k in range(len(things)) for _ in self.plan.attacked]
+        return _grid(channel, budget["seeds"], made, plain, [""] * len(plain), part)
 
     # --- what they share -------------------------------------------------------------------------
 
@@ -135,14 +161,14 @@ class Attacks:
 
     @contextmanager
     def _attacker(
-        self, folder: Path, concept: Concept, on: Sequence[Adapter], budget: dict[str, Any], asked: Callable[[str], str]
-    ) -> Iterator[Attacker]:
+        self, folder: Path, concept: Concept, said: Sequence[str], words: Sequence[str], on: Sequence[Adapter],
+        budget: dict[str, Any],
+    ) -> Iterator[Attacker]:  # fmt: skip
         checkpoint = Checkpoint(folder.with_name(f"{folder.name}.checkpoints"))
         with applied(self.backbone(), on) as names:
             bench = Workbench(self.backbone(), concept, 0, self.plan.config["model"], checkpoint)
-            prompts = [asked(r.base) for r in concept.references]
             with named_shortage("attack", "protocol.attacks.NAME.batch_size"):
-                yield Attacker(bench, prompts, names, self.plan.config["gate"], budget["batch_size"])
+                yield Attacker(bench, said, words, names, self.plan.config["gate"], budget["batch_size"])
         checkpoint.discard()
 
     def _kept(self, name: str, of: str, search: Callable[[Path], None]) -> Path:
@@ -172,11 +198,17 @@ class Attacks:
         return Probe(grid, {s.source: shoot(s, self.plan, self.store, self.backbone) for s in sides}, concept)
 
 
-def _grid(channel: str, seeds: int, made: Sequence[str], asked: Sequence[str], chance: Sequence[str]) -> PromptGrid:
-    """Returns the cells of an attack: what it asks, what its pictures are judged against, and what chance asks."""
+def _grid(
+    channel: str, seeds: int, made: Sequence[str], asked: Sequence[str], chance: Sequence[str],
+    parts: Sequence[int | None] = (),
+) -> PromptGrid:  # fmt: skip
+    """Returns the cells of an attack: what it asks, what its pictures are judged against, what chance asks, and which
+    of several things it asks for.
+    """
+    lines = zip(made, asked, chance, parts or [None] * len(made), strict=True)
     prompts = [
-        Prompt(channel=channel, index=i, complete=m, base=a, surrogate=c)
-        for i, (m, a, c) in enumerate(zip(made, asked, chance, strict=True))
+        Prompt(channel=channel, index=i, complete=m, base=a, part=p, surrogate=c)
+        for i, (m, a, c, p) in enumerate(lines)
     ]
     return PromptGrid(cells=[Cell(prompt=p, seed=s) for p in prompts for s in range(seeds)])
 

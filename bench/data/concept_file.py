@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -51,6 +52,21 @@ def load(dataset: Path, name: str, pictures: Path | None = None, source: str = "
         refuse_heic(image)
         read_picture(image)
     return concept
+
+
+def load_novel(dataset: Path, names: Sequence[str], pictures: Path | None = None, source: str = "") -> Concept:
+    """Loads the things that no model of a dataset knows: one, or several as the parts of a concept.
+
+    Raises:
+        BenchError: one of them cannot be loaded, or is no subject.
+    """
+    things = [load(dataset, name, pictures, source) for name in names]
+    if len(things) == 1:
+        return things[0]
+    try:
+        return composed(Composite(name="novel", kind="multi", parts=list(names)), things, things[0].folder.parent)
+    except ValueError as error:
+        raise BenchError(f"dataset.novel: {error}") from None
 
 
 def _composite(dataset: Path, path: Path, own: Composite, pictures: Path | None, source: str) -> Concept:

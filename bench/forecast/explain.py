@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.forecast.past import BASE, OWN, Past
 from bench.forecast.show import span
 from bench.forecast.steps import ATTACK, TRAIN, Step, guess, steps
+from bench.grid import NOVELTY
 from bench.store import Store
 from bench.words import counted
 
@@ -77,5 +78,6 @@ def says(step: Step, plan: Plan) -> str:
         return f"generate: {pictures} of {whose}{why}, {counted(steps_, 'denoising step')} each"
     if step.stage == ATTACK:
         whose = step.method or "the untouched model"
-        return f"attack: {step.attack}, a search on {whose} for what brings {plan.concept.name} back"
+        sought = "a word for what no model knows" if step.attack == NOVELTY else f"what brings {plan.concept.name} back"
+        return f"attack: {step.attack}, a search on {whose} for {sought}"
     return f"score: the judges look at every picture, {counted(len(plan.config['protocol']['metrics']), 'metric')}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bench.attack_keys import part_key
+from bench.attack_keys import part_key, scenes_of, searched
 from bench.costs import BACKWARD
 from bench.forecast.past import BASE, OWN, SCORE, Past
-from bench.grid import surrogates
+from bench.grid import NOVELTY, surrogates
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -18,18 +19,13 @@ TRAIN, ATTACK = "train", "attack"
 NAMES = {TRAIN: "trainings", BASE: "pictures of the untouched model", OWN: "pictures of the methods",
          ATTACK: "searches of attacks", SCORE: "judgings"}  # fmt: skip
 # attack → what it searches for, and whose pictures of which channel it makes; as `bench.attacks.stage` does
-SEARCHES = {
-    "words": [("words-base", "words")],
-    "prefix": [("prefix", "prefix")],
-    "inversion": [(n, c) for c in ("inversion", "novelty") for n in ("inversion", "inversion-base")],
-}
+SEARCHES = {"words": ["words-base"], "prefix": ["prefix"], "inversion": ["inversion", "inversion-base"],
+            NOVELTY: [NOVELTY, f"{NOVELTY}-base"]}  # fmt: skip
 SIDES = {
-    "words": [("words", "words model"), ("words-base", "words none"), ("words-base", "words surrogate")],
-    "prefix": [("prefix", "prefix model"), ("prefix", "prefix control"), ("prefix-base", "prefix none"),
-               ("prefix-base", "prefix surrogate")],
-    "inversion": [(n, f"{c} {s}") for c in ("inversion", "novelty")
-                  for n, s in (("inversion", "model"), ("inversion-base", "none"), ("inversion-base", "plain"))],
-}  # fmt: skip
+    "words": [("words", "model"), ("words-base", "none"), ("words-base", "surrogate")],
+    "prefix": [("prefix", "model"), ("prefix", "control"), ("prefix-base", "none"), ("prefix-base", "surrogate")],
+    **{n: [(n, "model"), (f"{n}-base", "none"), (f"{n}-base", "plain")] for n in ("inversion", NOVELTY)},
+}
 
 
 @dataclass(frozen=True)
@@ -73,18 +69,21 @@ def steps(plan: Plan) -> list[Step]:
 
 def _attacks(plan: Plan) -> list[Step]:
     model, budgets = plan.config["model"]["name"], plan.config["protocol"]["attacks"] or {}
-    out = []
+    novel = (plan.novel.apart or [plan.novel]) if plan.novel else []
+    scenes, out = len(plan.attacked), []
     for name in (n for n in SEARCHES if n in plan.keys):
-        budget = budgets[name]
+        budget = budgets["inversion" if name == NOVELTY else name]
+        things = novel if name == NOVELTY else [plan.concept]
         passes = budget["steps"] * budget["batch_size"] * BACKWARD if name != "words" else 0
-        for of, what in SEARCHES[name]:
-            key = part_key(plan.keys[of], what)
-            whose = "" if of.endswith("-base") else plan.method
-            out.append(Step(ATTACK, key, whose, model, passes=passes, attack=what))
-        for of, what in SIDES[name]:
-            key, count = part_key(plan.keys[of], what), len(plan.attacked) * budget["seeds"]
+        for of, what in product(SEARCHES[name], searched(name, things)):
+            key, whose = part_key(plan.keys[of], what), "" if of.endswith("-base") else plan.method
+            out.append(Step(ATTACK, key, whose, model, passes=passes, attack=name))
+        asked = sum(len(scenes_of(k, len(things), scenes)) for k in range(len(things)))
+        for of, source in SIDES[name]:
+            key = part_key(plan.keys[of], f"{name} {source}")
+            count = (len(things) * scenes if source == "plain" else asked) * budget["seeds"]
             stage, whose = (BASE, "") if of.endswith("-base") else (OWN, plan.method)
-            out.append(Step(stage, key, whose, model, count, attack=what.split()[0]))
+            out.append(Step(stage, key, whose, model, count, attack=name))
     return out
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.grid import NOVELTY
 from bench.judges.build import Judge, Matcher
 from bench.judges.features import FeatureCache
 from bench.metric import Bank
@@ -41,7 +42,8 @@ def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache, 
     Of what is learned the references are the positives, and its class, in the concept's scenes and in every art
     style, the negatives. Of what was erased the untouched model's own pictures of it are the positives, and the
     negatives those of its surrogate, from the same noise, and of its neighbours. One of several that were erased
-    is told by pictures of it alone; the neighbours are those of all.
+    is told by pictures of it alone; the neighbours are those of all. Of several things that no model knows each is
+    told from its own class.
     """
     if isinstance(encoder, Matcher):
         return None
@@ -51,7 +53,7 @@ def calibration(encoder: Judge, probe: Probe, main: Probe, cache: FeatureCache, 
         negative = _of(main, "surrogate", named, part=part) + _of(main, "none", "neighbour")
     else:
         plain = "plain" if "plain" in probe.folders else "none"
-        positive, negative = [], _of(probe, plain, "concept", "class", "novelty")
+        positive, negative = [], _of(probe, plain, "concept", "class") + _of(probe, plain, NOVELTY, part=part)
 
     shown = (cache.images(encoder, [path for path, _ in found]) for found in (positive, negative))
     seeds = (np.array([seed for _, seed in found]) for found in (positive, negative))
@@ -67,4 +69,5 @@ def _of(probe: Probe, source: str, *channels: str, part: int | None = None) -> F
         asked = cell.prompt
         return asked.channel in channels and asked.part == part and (source != "surrogate" or bool(asked.surrogate))
 
-    return [(probe.folders[source] / f"{c.key}.png", c.seed) for c in probe.grid.cells if there(c)]
+    asked = probe.plain if source == "plain" and probe.plain else probe.grid
+    return [(probe.folders[source] / f"{c.key}.png", c.seed) for c in asked.cells if there(c)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.grid import NOVELTY
 from bench.judges.build import Judge, Matcher, Reads
 from bench.judges.detector import calibration
 from bench.judges.features import FeatureCache
@@ -60,7 +61,7 @@ def score(
         cells = [c for c in grid.cells if (c.prompt.channel, c.prompt.part) == (channel, part)]
         references = [concept.image_paths()[i] for i in concept.of_part(part)]
         parts = [(p.kind, concept.of_part(k)) for k, p in enumerate(concept.apart)] if part is None else []
-        told = part if concept.scored_as == "erase" else None  # what is learned has one calibration for all its parts
+        told = part if concept.scored_as == "erase" or channel == NOVELTY else None  # parts learned together share one
         for slot in slots:
             encoder = encoders[slot]
             wanted = [m for m in single if m.needs == slot and channel in m.channels]

@@ -60,11 +60,10 @@ def tables(store: Store, keys: Mapping[str, str], seeds: int, side: int) -> Iter
 def _folders(store: Store, keys: Mapping[str, str]) -> Iterator[tuple[Path, Path]]:
     """Yields the untouched model's pictures and the method's: of the grid, then of every attack there was."""
     yield store.path("base", keys.get("base", "none")), store.path("generate", keys.get("generate", "none"))
-    for sides in (SIDES[name] for name in SIDES if name in keys):
-        made = {what: part_key(keys[of], what) for of, what in sides if of in keys}
-        for channel in dict.fromkeys(what.split()[0] for _, what in sides):
-            before, after = (made.get(f"{channel} {model}", "none") for model in ("none", "model"))
-            yield store.path("base", before), store.path("generate", after)
+    for channel in (c for c in SIDES if c in keys):
+        made = {source: part_key(keys[of], f"{channel} {source}") for of, source in SIDES[channel] if of in keys}
+        before, after = (made.get(source, "none") for source in ("none", "model"))
+        yield store.path("base", before), store.path("generate", after)
 
 
 def _scores(folder: Path) -> Scores:
