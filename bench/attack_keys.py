@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from bench.concept import Concept
@@ -23,18 +22,6 @@ def rounded(model: dict[str, Any]) -> dict[str, str]:
 def part_key(key: str, of: str) -> str:
     """Returns the key of one thing an attack leaves: what it found, or a side's pictures."""
     return key_of({"attack": key, "of": of})
-
-
-def searched(channel: str, things: Sequence[Concept]) -> list[str]:
-    """Returns what an inversion's searches are called, one a thing."""
-    return [f"{channel} {k + 1}" for k in range(len(things))] if len(things) > 1 else [channel]
-
-
-def scenes_of(thing: int, things: int, scenes: int) -> list[int]:
-    """Returns which scenes one of several things is asked for in. They differ more from each other than a thing's
-    pictures do from scene to scene, so that each gets a share: all of them where it is alone, one where they are many.
-    """
-    return [s for s in range(scenes) if s % things == thing % scenes]
 
 
 def attack_keys(
@@ -67,7 +54,7 @@ def attack_keys(
             "budget": budget,
             "templates": templates[TEMPLATES],
             "concept": of.fingerprint(),
-            "novel": "",  # keys are older than this control's own
+            "novel": "",  # the keys of words and prefixes are older than the control's own
             "model": weights,
             "sampler": sampler(config["model"]),
         } | rounded(config["model"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.judges.detector import threshold, unsure
+from bench.judges.detector import FOUND, threshold, unsure
 from bench.metric import KNOWN, Features, Mean, derived, metric
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -41,7 +41,7 @@ def measurable(features: Features) -> str:
     plain="concept",
     kinds=("subject",),
     version=2,
-    elsewhere=dict.fromkeys(KEPT, ("lower", "preservation")),
+    elsewhere={**dict.fromkeys(KEPT, ("lower", "preservation")), "novelty": ("neither", "erasure")},  # of older rows
     binary=True,
     gate=measurable,
 )
@@ -50,6 +50,20 @@ def concept_rate(features: Features) -> Array:
     pictures of the class.
     """
     return (features.to_references(features.image) > _calibrated(features)[2]).astype(np.float32)
+
+
+def _halfway(features: Features) -> float:
+    """Returns the likeness halfway from what tells the references from their class to how alike they are."""
+    positive, _, least = _calibrated(features)
+    return float((least + positive.mean()) / 2)
+
+
+def imitable(features: Features) -> str:
+    """Says why pictures of a thing that no model knows cannot be told, or nothing."""
+    if why := measurable(features):
+        return why
+    found = float((_calibrated(features)[0] > _halfway(features)).mean())
+    return "" if found >= FOUND else f"halfway to how alike the references are, {found:.2f} of them are found"
 
 
 @metric(
@@ -62,14 +76,13 @@ def concept_rate(features: Features) -> Array:
     plain="novelty",
     kinds=("subject",),
     binary=True,
-    gate=measurable,
+    gate=imitable,
 )
 def imitation(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture is nearer to the references than halfway from what tells them from
     their class to how alike they are. Beyond the first alone lies every sketch that is unlike the class.
     """
-    positive, _, least = _calibrated(features)
-    return (features.to_references(features.image) > (least + positive.mean()) / 2).astype(np.float32)
+    return (features.to_references(features.image) > _halfway(features)).astype(np.float32)
 
 
 def _room(mean: Mean, channel: str) -> list[Any]:

@@ -247,6 +247,7 @@ def test_the_concept_is_wanted_where_it_is_named_and_nowhere_else() -> None:
     found = summarize(table(values), [concept_rate], {"dino": judge})[0]["model"]
     kept = dict.fromkeys(("class", "neighbour", "unrelated", "empty"), ("lower", "preservation"))
     said = {"concept": ("higher", "fidelity"), **kept}
+    assert (concept_rate.direction("novelty"), concept_rate.group_on("novelty")) == ("neither", "erasure")  # older rows
     assert {n: (v.better, v.group) for n, v in found.items()} == {
         concept_rate.value_name(c): v for c, v in said.items()
     }

@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).parent / "golden.json"
 SEEDS = {"concept": 4, "alias": 4, "compose": 4, "class": 6, "neighbour": 8, "unrelated": 6, "empty": 0, "part": 4}
 CASES = {"whole_cat": "personal:whole_cat", "erase_cat": None, "cat_in_ink": "personal:whole_cat",
          "cat_and_poodle": "personal:whole_cat", "erase_cat_and_rocket": None, "novel": "NOVEL"}  # fmt: skip
-NOVEL = ["whole_pig", "whole_cow"]
+NOVEL = {"whole_pig": "flat", "whole_cow": "3d"}  # and the style of their references
 
 
 def _scene(prompt: str, rng: np.random.Generator) -> Scene:
@@ -51,7 +51,8 @@ def _draw(cells: PromptGrid, folder: Path, seed: int, art: str | None, wrong: bo
             scene = replace(scene, subject="tiger")
         own = art if cell.prompt.channel in ("concept", "novelty") and k % 3 else None
         if own and cell.prompt.part is not None and cell.prompt.channel == "novelty":
-            scene, own = replace(scene, style="flat"), f"personal:{NOVEL[cell.prompt.part]}"  # as its references are
+            thing, style = list(NOVEL.items())[cell.prompt.part]
+            scene, own = replace(scene, style=style), f"personal:{thing}"
         render(scene, art=own).save(folder / f"{cell.key}.png")
     return folder
 
@@ -60,7 +61,7 @@ def _in_words(novel: Concept) -> PromptGrid:
     """Returns an inversion's control: two things that no model knows, in two scenes each."""
     scenes = [(k, s, p) for k, p in enumerate(novel.parts) for s in ("in the snow", "at sunset")]
     prompts = [
-        Prompt(channel="novelty", index=i, complete="", base=f"a cartoon of a {p.class_phrase} {s}", part=k)
+        Prompt(channel="novelty", index=i, complete="", base=f"{p.medium} of a {p.class_phrase} {s}", part=k)
         for i, (k, s, p) in enumerate(scenes)
     ]
     return PromptGrid(cells=[Cell(prompt=p, seed=s) for p in prompts for s in range(6)])
@@ -73,7 +74,7 @@ def values(name: str, folder: Path) -> dict[str, list[float]]:
         yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
     )
     if name == "novel":
-        concept = load_novel(paths.stickers(), NOVEL)
+        concept = load_novel(paths.stickers(), list(NOVEL))
         cells = _in_words(concept)
     else:
         concept = load(paths.stickers(), name)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.adapter import Adapter
-from bench.attack_keys import part_key, scenes_of, searched
+from bench.attack_keys import part_key
+from bench.attacks.control import scenes_of, searched
 from bench.attacks.soft import Attacker, named
 from bench.attacks.words import find, plain_words
 from bench.checkpoint import Checkpoint

@@ -58,15 +58,16 @@ def load_novel(dataset: Path, names: Sequence[str], pictures: Path | None = None
     """Loads the things that no model of a dataset knows: one, or several as the parts of a concept.
 
     Raises:
-        BenchError: one of them cannot be loaded, or is no subject.
+        BenchError: one of them cannot be loaded, is no subject, or is named twice.
     """
+    if twice := [n for n in names if names.count(n) > 1]:
+        raise BenchError(f"dataset.novel: {twice[0]} stands there twice; once would be right")
     things = [load(dataset, name, pictures, source) for name in names]
+    if wrong := [t for t in things if t.kind != "subject"]:
+        raise BenchError(f"dataset.novel: {wrong[0].name} is of kind {wrong[0].kind}; a subject would be right")
     if len(things) == 1:
         return things[0]
-    try:
-        return composed(Composite(name="novel", kind="multi", parts=list(names)), things, things[0].folder.parent)
-    except ValueError as error:
-        raise BenchError(f"dataset.novel: {error}") from None
+    return composed(Composite(name="novel", kind="multi", parts=list(names)), things, things[0].folder.parent)
 
 
 def _composite(dataset: Path, path: Path, own: Composite, pictures: Path | None, source: str) -> Concept:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bench.attack_keys import part_key, scenes_of, searched
+from bench.attack_keys import part_key
+from bench.attacks.control import scenes_of, searched
 from bench.costs import BACKWARD
 from bench.forecast.past import BASE, OWN, SCORE, Past
 from bench.grid import NOVELTY, surrogates

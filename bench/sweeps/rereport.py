@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.grid import Cell, Prompt, PromptGrid
+from bench.grid import NOVELTY, Cell, Prompt, PromptGrid
 from bench.plan import Plan
 from bench.row import Row
 from bench.store import Store
@@ -106,6 +106,8 @@ def _attacks(planned: Plan, store: Kept) -> list[Probe]:
     def absent() -> Any:
         raise _Gone("a model is not loaded for a page")
 
+    if "inversion" in planned.keys and NOVELTY not in planned.keys:
+        log.warning("the control of the inversion, of an earlier kind, is left out")
     out: list[Probe] = []
     try:
         for probe in Attacks(planned, store, absent, load_adapter(store, planned.keys["train"])).probes():

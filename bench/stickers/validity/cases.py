@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import paths
+from bench.grid import NOVELTY
 from bench.stickers.render import SIZE, render
 from bench.stickers.world import ATTRIBUTES, Scene, caption, names, sample_scene, world
 
@@ -169,6 +170,8 @@ def group_of(metric: Metric) -> str:
     """Returns which cases a metric is checked on: a reader's by what is in the picture, others by their group."""
     if metric.kinds == ("erase",) and metric.gate:
         return "likeness"
+    if metric.plain == NOVELTY:
+        return "fidelity"  # a thing that no judge knows, by its references
     if metric.needs in ("reader", "pixels"):
         return "detection" if metric.needs == "reader" else "copying"
     return "preservation" if metric.group == "erasure" else metric.group

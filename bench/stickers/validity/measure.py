@@ -115,8 +115,8 @@ def _around(judge: Any, items: Sequence[Item]) -> _Around:
 def scores(metric: Metric, seen: Sequence[Features]) -> Array:
     """Returns the metric of one variant of every item, signed so that higher is better."""
     values = np.concatenate([metric.function(f) for f in seen]).astype(float)
-    if group_of(metric) in ("detection", "likeness"):  # a find is right where the truth is, whatever it means
-        return values
+    if metric.better == "neither" or group_of(metric) in ("detection", "likeness"):
+        return values  # a find is right where the truth is, whatever it means
     return {"higher": values, "lower": -values, "zero": -np.abs(values)}[metric.better]
 
 
