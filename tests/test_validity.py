@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from bench import paths
 from bench.judges.build import build
-from bench.metric import Features, load_metrics, metric
+from bench.metric import Features, Metric, load_metrics, metric
 from bench.stickers.judges import area
+from bench.stickers.validity import run
 from bench.stickers.validity.broken import faults
 from bench.stickers.validity.cases import FAILURES, LEVELS, of_group
 from bench.stickers.validity.measure import Looks, auc_of, decisive, differs_by, measure, worse_by
@@ -64,6 +66,15 @@ def test_the_broken_judges_are_exposed_and_the_sound_ones_not() -> None:
             continue
         found = decisive(m, broken, items, Looks())
         assert flagged(auc_of(found, m.group), worse_by(scores, found, m.group), differs_by(scores, found)), fault
+
+
+def test_every_metric_of_the_protocol_that_there_are_cases_for_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = yaml.safe_load((paths.shipped("conf") / "protocol/quick.yaml").read_text())
+    metrics = [m for m in load_metrics(protocol["metrics"]) if isinstance(m, Metric) and m.needs == "dino"]
+    monkeypatch.setattr(run.faulty, "faults", lambda judge: {})
+    found = run.check(metrics, {"dino": build({"kind": "dino", "name": "d", "path": "embedded:dino-judge"})}, 17)
+    assert set(found) == {m.name for m in metrics} - {"dino_subject", "dino_lesser", "kid", "diversity", "distance"}
+    assert found["imitation"]["auc"]["value"] > found["concept_rate"]["auc"]["value"] > 0.7
 
 
 def test_ties_count_half() -> None:

@@ -72,8 +72,7 @@ def validate_metrics(args: list[str]) -> int:
         yaml.safe_load((conf / f"{n}.yaml").read_text()) for n in ("protocol/quick", "dataset/stickers")
     )
     judges = {slot: build(spec) for slot, spec in dataset["encoders"].items()}
-    single = [m for m in load_metrics(protocol["metrics"]) if isinstance(m, Metric) and not m.together]
-    metrics = [m for m in single if m.serves("subject", "style", "erase", "roundtrip")]  # no case shows several things
+    metrics = [m for m in load_metrics(protocol["metrics"]) if isinstance(m, Metric)]
     result = write(options.out, metrics, judges, options.model, options.scenes)
     every = [
         (m["title"], fault, b["exposed_by"]) for m in result["metrics"].values() for fault, b in m["broken"].items()

@@ -47,7 +47,10 @@ def flagged(auc: Figure, lost: Figure, change: float) -> list[str]:
 
 
 def check(metrics: Sequence[Metric], judges: dict[str, Any], count: int) -> dict[str, Any]:
-    """Measures every metric on its judge, and on every broken version of it."""
+    """Measures on its judge, and on every broken version of it, every metric that there are cases for: none shows
+    several things at once, and none is a set of pictures.
+    """
+    metrics = [m for m in metrics if not m.together and m.serves("subject", "style", "erase", "roundtrip")]
     items = {group: of_group(group, count) for group in dict.fromkeys(map(group_of, metrics))}
     broken, looks = {slot: faulty.faults(judge) for slot, judge in judges.items()}, Looks()
     out: dict[str, Any] = {}
