@@ -74,7 +74,7 @@ def test_every_metric_of_the_protocol_that_there_are_cases_for_is_checked(monkey
     monkeypatch.setattr(run.faulty, "faults", lambda judge: {})
     found = run.check(metrics, {"dino": build({"kind": "dino", "name": "d", "path": "embedded:dino-judge"})}, 17)
     assert set(found) == {m.name for m in metrics} - {"dino_subject", "dino_lesser", "kid", "diversity", "distance"}
-    assert found["imitation"]["auc"]["value"] > found["concept_rate"]["auc"]["value"] > 0.7
+    assert found["imitation"]["auc"]["value"] > 0.9  # of things that the judge does not know either
 
 
 def test_ties_count_half() -> None:
