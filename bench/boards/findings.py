@@ -15,6 +15,7 @@ from bench.boards.leaderboard import read
 from bench.boards.resample import mean_of, means
 from bench.boards.tables import span
 from bench.errors import BenchError
+from bench.row import Row
 from bench.store import write_text
 
 SOURCE, PAGE = "findings.md.jinja", "FINDINGS.md"
@@ -71,9 +72,15 @@ class Figures:
 
     def control(self, name: str, method: str) -> float:
         """Returns what an attack's control came to under a method: the mean over concepts of their seeds' mean."""
+        return mean_of({(r.concept, r.seed): r.anchors["control"][name].value for r in self._own(method)})
+
+    def beside(self, name: str, methods: Sequence[str]) -> list[float]:
+        """Returns what some methods have of a value that is no column of the tables, as `control` does."""
+        return [mean_of({(r.concept, r.seed): r.measured[name].value for r in self._own(m)}) for m in methods]
+
+    def _own(self, method: str) -> list[Row]:
         self._at(method)
-        own = [r for r in self.board.rows if r.method == method and r.status == "ok"]
-        return mean_of({(r.concept, r.seed): r.anchors["control"][name].value for r in own})
+        return [r for r in self.board.rows if r.method == method and r.status == "ok"]
 
     def of(self, column: str, method: str, concept: str) -> float:
         """Returns a method's mean over the seeds of one concept."""
