@@ -218,6 +218,20 @@ def test_an_attack_that_is_not_whole_is_left_out(root: Path, tmp_path: Path, cap
     assert 'id="channel-prefix"' in text and 'id="channel-novelty"' not in text and "left out" in caplog.text
 
 
+def test_a_page_of_before_the_control_had_a_key_of_its_own_shows_the_rest(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(root, tmp_path / "runs")
+    path = run_of(tmp_path / "runs", "esd/erase_cat") / "row.json"
+    row = json.loads(path.read_text())
+    row["fingerprints"] = {k: v for k, v in row["fingerprints"].items() if not k.startswith("novelty")}
+    path.write_text(json.dumps(row))
+    assert main(["report", str(path)]) == 0
+    text = path.with_name("report.html").read_text()
+    assert 'id="channel-inversion"' in text and 'id="channel-novelty"' not in text
+    assert "of an earlier kind, is left out" in caplog.text
+
+
 def test_a_page_shows_what_the_row_was_made_from_not_what_the_code_would_make_now(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "runs")
     path = run_of(tmp_path / "runs", "dreambooth_lora/poodle") / "row.json"
