@@ -108,7 +108,7 @@ def test_attacks_elsewhere_find_what_they_find_on_the_cpu(
         state = network.lora_state("spm")
         network.clear()
         network.load_lora("erased", state, gate=Gate(("cat",)))
-        attacker = Attacker(bench, ["a <adv1>"] * len(bench.concept.references), ["erased"], "auto", 2)
+        attacker = Attacker(bench, ["a <adv1>"] * len(bench.concept.references), ["<adv1>"], ["erased"], "auto", 2)
         left = attacker.learn(["dog"], 2, 1e-2), attacker.best_of([["car"], ["dog"]])
         network.clear()
         return plain, {f"{k} {n}": v.cpu() for k, a in enumerate(left) for n, v in tensors(a).items()}

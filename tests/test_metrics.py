@@ -27,7 +27,7 @@ from metrics.consistency import spatial_consistency
 from metrics.csd import style_csd
 from metrics.detection import certainty, detected, recognized
 from metrics.dino import dino
-from metrics.leakage import concept_rate
+from metrics.leakage import concept_rate, imitation
 from metrics.likeness import resembles
 from metrics.novelty import copy_rate, diversity
 from metrics.preference import hps, pickscore
@@ -119,6 +119,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
         diversity,
         resembles,
         distance,
+        imitation,
         spatial_consistency,
         cmmd,
         kid,
