@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bench.grid import NOVELTY
 
 if TYPE_CHECKING:
     from bench.concept import Concept
+
+
+def budget_of(attack: str, budgets: dict[str, Any]) -> dict[str, Any]:
+    """Returns what an attack may spend; the inversion's control spends what it does."""
+    found: dict[str, Any] = budgets["inversion" if attack == NOVELTY else attack]
+    return found
 
 
 def searched(channel: str, things: Sequence[Concept]) -> list[str]:
@@ -19,3 +27,8 @@ def scenes_of(thing: int, things: int, scenes: int) -> list[int]:
     pictures do from scene to scene, so that each gets a share: all of them where it is alone, one where they are many.
     """
     return [s for s in range(scenes) if s % things == thing % scenes]
+
+
+def asked_of(things: int, scenes: int) -> list[int]:
+    """Returns which prompts of all things in all scenes are asked, by their index; the others calibrate."""
+    return [k * scenes + s for k in range(things) for s in scenes_of(k, things, scenes)]

@@ -14,7 +14,7 @@ import torch
 
 from bench.adapter import Adapter
 from bench.attack_keys import part_key
-from bench.attacks.control import scenes_of, searched
+from bench.attacks.control import asked_of, budget_of, searched
 from bench.attacks.soft import Attacker, named
 from bench.attacks.words import find, plain_words
 from bench.checkpoint import Checkpoint
@@ -49,7 +49,7 @@ class Attacks:
         kinds = {"words": self._words, "prefix": self._prefix, "inversion": self._inversion, NOVELTY: self._novelty}
         for name, make in kinds.items():
             if name in self.plan.keys:
-                yield from make(self.budgets["inversion" if name == NOVELTY else name])
+                yield from make(budget_of(name, self.budgets))
 
     # --- the three attacks, and the control of the last --------------------------------------------
 
@@ -103,8 +103,7 @@ class Attacks:
         if (novel := self.plan.novel) is None:
             return
         things = novel.apart or [novel]
-        plain, scenes = self._worded(NOVELTY, things, budget), len(self.plan.attacked)
-        asked = {k * scenes + s for k in range(len(things)) for s in scenes_of(k, len(things), scenes)}
+        plain, asked = self._worded(NOVELTY, things, budget), asked_of(len(things), len(self.plan.attacked))
         grid = PromptGrid(cells=[c for c in plain.cells if c.prompt.index in asked])
         yield self._inverted(NOVELTY, novel, budget, grid, plain)
 

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from bench.attack_keys import part_key
-from bench.attacks.control import scenes_of, searched
+from bench.attacks.control import asked_of, budget_of, searched
 from bench.costs import BACKWARD
 from bench.forecast.past import BASE, OWN, SCORE, Past
 from bench.grid import NOVELTY, surrogates
@@ -73,13 +73,13 @@ def _attacks(plan: Plan) -> list[Step]:
     novel = (plan.novel.apart or [plan.novel]) if plan.novel else []
     scenes, out = len(plan.attacked), []
     for name in (n for n in SEARCHES if n in plan.keys):
-        budget = budgets["inversion" if name == NOVELTY else name]
+        budget = budget_of(name, budgets)
         things = novel if name == NOVELTY else [plan.concept]
         passes = budget["steps"] * budget["batch_size"] * BACKWARD if name != "words" else 0
         for of, what in product(SEARCHES[name], searched(name, things)):
             key, whose = part_key(plan.keys[of], what), "" if of.endswith("-base") else plan.method
             out.append(Step(ATTACK, key, whose, model, passes=passes, attack=name))
-        asked = sum(len(scenes_of(k, len(things), scenes)) for k in range(len(things)))
+        asked = len(asked_of(len(things), scenes))
         for of, source in SIDES[name]:
             key = part_key(plan.keys[of], f"{name} {source}")
             count = (len(things) * scenes if source == "plain" else asked) * budget["seeds"]

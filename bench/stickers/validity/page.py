@@ -115,9 +115,11 @@ def figure(result: dict[str, Any], path: Path) -> None:
 
 def write(folder: Path, metrics: Sequence[Metric], judges: dict[str, Any], model: str, count: int) -> dict[str, Any]:
     """Runs the check and writes `validity.json`, `README.md` and `validity.png`."""
+    checked = check(metrics, judges, count)
+    single = [m for m in metrics if m.name in checked]
     result = {
-        "metrics": check(metrics, judges, count),
-        "generated": on_generated(metrics, judges, model, min(128, count)),
+        "metrics": checked,
+        "generated": on_generated(single, judges, model, min(128, count)),
         "judges": {j.name: j.fingerprint[:16] for j in judges.values() if hasattr(j, "folder")},
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,7 @@ def on_generated(metrics: Sequence[Metric], judges: dict[str, Any], model: str, 
     items = [Item(caption(s), {"right": picture}) for s, picture in zip(scenes, images, strict=True)]
     looks = Looks()
     out: dict[str, Any] = {"model": model, "pictures": count, "followed": round(float(right.mean()), 4), "auc": {}}
-    for m in (m for m in metrics if m.group == "prompt following" and not m.together):
+    for m in (m for m in metrics if m.group == "prompt following"):
         values = scores(m, looks.at(judges[m.needs], items, "right"))
 
         def auc(pick: Any, values: Any = values) -> float:
