@@ -52,9 +52,8 @@ def concept_rate(features: Features) -> Array:
     return (features.to_references(features.image) > _calibrated(features)[2]).astype(np.float32)
 
 
-def _halfway(features: Features) -> float:
+def _halfway(positive: Array, least: float) -> float:
     """Returns the likeness halfway from what tells the references from their class to how alike they are."""
-    positive, _, least = _calibrated(features)
     return float((least + positive.mean()) / 2)
 
 
@@ -62,7 +61,8 @@ def imitable(features: Features) -> str:
     """Says why pictures of a thing that no model knows cannot be told, or nothing."""
     if why := measurable(features):
         return why
-    found = float((_calibrated(features)[0] > _halfway(features)).mean())
+    positive, _, least = _calibrated(features)
+    found = float((positive > _halfway(positive, least)).mean())
     return "" if found >= FOUND else f"halfway to how alike the references are, {found:.2f} of them are found"
 
 
@@ -82,7 +82,8 @@ def imitation(features: Features) -> Array:
     """Returns (n,) of 0 and 1: whether a picture is nearer to the references than halfway from what tells them from
     their class to how alike they are. Beyond the first alone lies every sketch that is unlike the class.
     """
-    return (features.to_references(features.image) > _halfway(features)).astype(np.float32)
+    positive, _, least = _calibrated(features)
+    return (features.to_references(features.image) > _halfway(positive, least)).astype(np.float32)
 
 
 def _room(mean: Mean, channel: str) -> list[Any]:

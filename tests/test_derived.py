@@ -13,12 +13,12 @@ import pytest
 from bench.data.concept_file import load, load_novel
 from bench.grid import Cell, Prompt, PromptGrid, grid, load_templates
 from bench.judges.detector import calibration
-from bench.metric import Bank, Derived, Features
+from bench.metric import Bank, Derived, Features, metric
 from bench.paths import stickers
 from bench.sides import Probe
 from bench.stages.derive import Means
 from bench.stages.derive import derive as derive_from
-from bench.stages.score import COLUMNS, refused_whole, summarize
+from bench.stages.score import COLUMNS, refused_whole, score, summarize
 from bench.stats import drawn_means, interval, widening, wilson
 from metrics.detection import detected
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
@@ -303,6 +303,25 @@ def test_each_thing_that_no_model_knows_is_told_from_its_own_class(tmp_path: Pat
     probe: Any = Probe(grid, {s: tmp_path / s for s in ("model", "none", "plain")}, novel, plain)
     calibration(object(), probe, probe, SimpleNamespace(images=images), part=1)  # type: ignore[arg-type]
     assert asked == [[], ["novelty-04-0.png", "novelty-05-0.png"]]  # scenes that the thing itself is not asked for in
+
+
+def test_a_refusal_says_which_of_several_things_it_is_of(tmp_path: Path) -> None:
+    novel = load_novel(stickers(), ["whole_pig", "minibus"])
+    prompts = [Prompt(channel="novelty", index=k, complete="a", base="b", part=k) for k in (0, 1)]
+    plain = PromptGrid(cells=[Cell(prompt=p, seed=0) for p in prompts])
+    probe = Probe(plain, {s: tmp_path / s for s in ("model", "none", "plain")}, novel, plain)
+    minibus = novel.image_paths()[novel.of_part(1)[0]].parent
+    cache: Any = SimpleNamespace(images=lambda _, paths: np.array([[float(p.parent == minibus)] for p in paths]))
+
+    @metric("told", title="told", group="erasure", better="neither", needs="dino", channels=("novelty",),
+            gate=lambda seen: "unsure" if seen.references.any() else "")  # fmt: skip
+    def told(features: Features) -> Any:
+        return features.image[:, 0]
+
+    encoders: Any = {"dino": SimpleNamespace(name="dino")}
+    lines = score(probe, probe, encoders, [told], cache)
+    assert set(lines["reason"]) == {"minibus: unsure"}
+    assert summarize(lines, [told], encoders)[1] == {"told": "minibus: unsure"}
 
 
 def test_a_concept_that_looks_like_its_class_is_not_measurable() -> None:

@@ -102,7 +102,7 @@ def test_every_metric_has_its_golden_value(name: str, tmp_path: Path) -> None:
     found = values(name, tmp_path)
     assert found.keys() == golden.keys()
     for metric, expected in golden.items():
-        assert found[metric] == pytest.approx(expected, abs=1e-3), metric
+        assert found[metric] == pytest.approx(expected, abs=1e-3, rel=1e-4), metric  # another processor rounds otherwise
 
 
 def test_no_metric_of_the_protocol_lacks_one() -> None:

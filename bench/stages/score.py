@@ -77,10 +77,11 @@ def score(
             }
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
+            thing = "" if part is None else concept.apart[part].name
             for source, features in seen.items():
                 whole = replace(features, prompts=prompts, seeds=seeds, bank=bank(slot, told), parts=parts)
                 for m in wanted:
-                    lines += _lines(m, whole, source, channel, asked)
+                    lines += _lines(m, whole, source, channel, asked, thing)
     return refused_whole(pd.DataFrame(lines, columns=COLUMNS))
 
 
@@ -93,12 +94,15 @@ def refused_whole(table: pd.DataFrame) -> pd.DataFrame:
     return table[~refused | (table["reason"] != "")].drop_duplicates(COLUMNS[:5], ignore_index=True)
 
 
-def _lines(m: Metric, features: Features, source: str, channel: str, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Returns one line a picture; where the metric cannot be measured, one line that says why."""
+def _lines(
+    m: Metric, features: Features, source: str, channel: str, cells: Sequence[Cell], thing: str
+) -> list[dict[str, Any]]:
+    """Returns one line a picture; where the metric cannot be measured, one line that says why, and of which thing."""
     named: dict[str, Any] = {"source": source, "metric": m.name, "channel": channel}
     reason = m.gate(features) if m.gate else ""
     if reason:
-        return [named | {"prompt": -1, "seed": -1, "value": np.nan, "reason": reason}]
+        whose = f"{thing}: {reason}" if thing else reason
+        return [named | {"prompt": -1, "seed": -1, "value": np.nan, "reason": whose}]
     values = m.function(features)
     if not np.isfinite(values).all():
         raise ValueError(f"{m.name} on {channel}: a value is not finite; the picture or the judge is broken")
