@@ -36,10 +36,10 @@ def derive(m: Derived, scores: pd.DataFrame, channel: str) -> tuple[float, float
 def table(values: dict[tuple[str, str, str], Any], prompts: int = PROMPTS, seeds: int = SEEDS) -> pd.DataFrame:
     """One line a picture of (metric, source, channel) → values (prompts, seeds), or one value for all."""
     lines = []
-    for (metric, source, channel), given in values.items():
+    for (name, source, channel), given in values.items():
         full = np.broadcast_to(np.asarray(given, float), (prompts, seeds))
         lines += [
-            {"source": source, "metric": metric, "channel": channel, "prompt": p, "seed": s, "value": full[p, s],
+            {"source": source, "metric": name, "channel": channel, "prompt": p, "seed": s, "value": full[p, s],
              "reason": ""}
             for p in range(prompts) for s in range(seeds)
         ]  # fmt: skip
