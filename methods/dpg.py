@@ -100,13 +100,13 @@ class DPG:
         self._critic = Critic(channels, side, workbench.generator("critic", 0))
         self._critic.to(workbench.backbone.device)
         self._optimizer = torch.optim.SGD(self._critic.parameters(), lr=self.critic_lr)
-        self._silent = 0
+        self._silent = torch.zeros(())  # a tensor: it is kept where training is interrupted
         self._seen: tuple[Tensor, Tensor] | None = None
         self._reward = reward_of(self.reward)
         group = Group(workbench.weights("policy", self.weights), self.lr, weight_decay=1e-2)
         workbench.fit(
             "policy", [group], lambda batch: self.loss(workbench, concept, batch), self.steps, self.batch_size,
-            after_step=lambda batch: self.criticize(), also=list(self._critic.parameters()),
+            after_step=lambda batch: self.criticize(), also=[*self._critic.parameters(), self._silent],
         )  # fmt: skip
         return workbench.adapter(delta="policy")
 
@@ -162,9 +162,9 @@ class DPG:
     def _check(self, gradient: Tensor) -> None:
         """Fails loudly where the critic's units have died: it would silently train on the other losses alone."""
         finite = bool(torch.isfinite(gradient).all())
-        self._silent = self._silent + 1 if float(gradient.abs().max()) < 1e-12 else 0
+        self._silent.copy_(self._silent + 1 if float(gradient.abs().max()) < 1e-12 else torch.zeros(()))
         if self._silent > DEAD_AFTER or not finite:
-            what = f"gave no gradient for {self._silent} steps: it has died" if finite else "went past all numbers"
+            what = f"gave no gradient for {int(self._silent)} steps: it has died" if finite else "went past all numbers"
             raise Diverged(
                 f"the critic {what}; lower method.critic_lr={self.critic_lr:g}, or take method.critic=mean", {}
             )

@@ -235,14 +235,8 @@ def test_the_prior_weighs_as_said(make: Any) -> None:
         assert prior > 0
 
 
-def test_the_priors_pictures_are_counted_once_however_often_it_is_interrupted(
-    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are asked for again where training goes on, which is not what the training costs."""
-    monkeypatch.setattr("bench.checkpoint.Checkpoint.due", lambda self: True)
-    method, checkpoint = CustomDiffusion(steps=3, prior_images=2), Checkpoint(tmp_path / "kept")
-    whole = method.train(*make())
-    workbench, of = make()
+def interrupted(method: Any, workbench: Workbench, of: Concept, checkpoint: Checkpoint) -> None:
+    """Trains until step 2, and no further."""
     step = workbench.batch
 
     def stop(stage: str, k: int, size: int) -> Any:
@@ -251,9 +245,19 @@ def test_the_priors_pictures_are_counted_once_however_often_it_is_interrupted(
         return step(stage, k, size)
 
     workbench._checkpoint = checkpoint
-    monkeypatch.setattr(workbench, "batch", stop)
+    workbench.batch = stop  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         method.train(workbench, of)
+
+
+def test_the_priors_pictures_are_counted_once_however_often_it_is_interrupted(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked for again where training goes on, which is not what the training costs."""
+    monkeypatch.setattr("bench.checkpoint.Checkpoint.due", lambda self: True)
+    method, checkpoint = CustomDiffusion(steps=3, prior_images=2), Checkpoint(tmp_path / "kept")
+    whole = method.train(*make())
+    interrupted(method, *make(), checkpoint)
     again, of = make()
     again._checkpoint = checkpoint
     resumed = method.train(again, of)
@@ -423,7 +427,7 @@ def test_the_papers_critic_is_regressed_on_the_cost_and_what_is_ahead(make: Any)
     with torch.no_grad():  # another policy than the untouched model
         for change in workbench.weights("policy", "text_kv"):
             change.copy_(0.1 * torch.randn(change.shape, generator=workbench.generator("policy", 0)))
-    method._reward, method._silent = None, 0
+    method._reward, method._silent = None, torch.zeros(())
     method._critic = Critic(*backbone.latent_shape[:2], workbench.generator("critic", 0))
     for step, index in ((0, 700), (1, 1), (2, 0)):
         batch = workbench.batch("x", step, 1)
@@ -466,7 +470,7 @@ def test_the_critic_learns_to_be_a_mean() -> None:
     [(3, "bias", -1e6, r"has died.*critic_lr"), (5, "weight", float("nan"), "went past all numbers")],
 )
 def test_a_broken_critic_stops_the_run(
-    make: Any, monkeypatch: pytest.MonkeyPatch, layer: int, weights: str, value: float, says: str
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int, weights: str, value: float, says: str
 ) -> None:
     from methods import dpg
 
@@ -479,8 +483,17 @@ def test_a_broken_critic_stops_the_run(
             getattr(self.layers[layer], weights).fill_(value)
 
     monkeypatch.setattr(Critic, "__init__", broken)
+    method, checkpoint = DPG(steps=20, prior_images=0, lr=1e-6), Checkpoint(tmp_path / "kept")
     with pytest.raises(Diverged, match=says):
-        DPG(steps=20, prior_images=0, lr=1e-6).train(*make())
+        method.train(*make())
+    if layer == 3:  # how long it has been silent is not forgotten where training is interrupted
+        monkeypatch.setattr("bench.checkpoint.Checkpoint.due", lambda self: True)
+        interrupted(method, *make(), checkpoint)
+        again, of = make()
+        again._checkpoint = checkpoint
+        with pytest.raises(Diverged, match=says):
+            method.train(again, of)
+        assert torch.load(tmp_path / "kept/policy.ckpt", weights_only=True)["step"] == 3  # it died in the next
 
 
 def reward_blue(images: Tensor, captions: list[str], concept: Concept) -> Tensor:
