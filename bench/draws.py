@@ -87,7 +87,7 @@ class Draws:
 
     def _made(self, prompts: Sequence[str], stage: str) -> Tensor:
         from bench.backbone.batches import batch_size, in_batches
-        from bench.backbone.sample import Guided, branches, denoise, scheduler_of, start
+        from bench.backbone.sample import Guided, branches, denoise, generators, scheduler_of, start
         from bench.progress import track
 
         steps, ways = self.model["steps"], branches(self.backbone, self.model["guidance_scale"])
@@ -96,8 +96,9 @@ class Draws:
             some, seeds = [prompts[i] for i in indices], [self.seed_of(stage, i) for i in indices]
             with self.backbone.using([]), torch.no_grad():
                 guided, scheduler = Guided(self.backbone, ways, some, some), scheduler_of(self.backbone, count)
-                x = start(self.backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0)
-                return denoise(self.backbone, x, guided, scheduler)
+                each = generators(seeds)
+                x = start(self.backbone, each) * getattr(scheduler, "init_noise_sigma", 1.0)
+                return denoise(self.backbone, x, guided, scheduler, generator=each)
 
         size = batch_size(self.model["batch_size"], self.backbone, lambda: made([0], 1))
         batches = in_batches(range(len(prompts)), size, made, f"{stage} pictures")
@@ -128,7 +129,8 @@ class Draws:
         ways = branches(self.backbone, guidance_scale)
         with self.backbone.using(using), torch.no_grad():
             guided = Guided(self.backbone, ways, [prompt] * size, [prompt] * size)
-            x_t = scaled(scheduler, denoise(self.backbone, x, guided, scheduler, stop), scheduler.timesteps[stop])
+            x_t = denoise(self.backbone, x, guided, scheduler, stop, generator=generator)
+            x_t = scaled(scheduler, x_t, scheduler.timesteps[stop])
         self._count(len(ways) * stop * size)
         t = torch.full((size,), float(scheduler.timesteps[stop]) / 1000, device=x.device)
         return Batch(x_t, t, torch.zeros_like(x_t), [prompt] * size, [prompt] * size, step=step)

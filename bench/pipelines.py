@@ -37,6 +37,32 @@ def class_of(folder: Path) -> str:
     return name
 
 
+# Samplers that training and sampling are made for: they add noise to clean latents by ᾱ, or by the straight line.
+DISCRETE = tuple(
+    f"{name}Scheduler" for name in (
+        "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LCM",
+        "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep",
+    )
+)  # fmt: skip
+STRAIGHT = ("FlowMatchEulerDiscreteScheduler",)
+
+
+def check_parts(folder: Path) -> None:
+    """Checks that a pipeline's sampler and autoencoder are such as a backbone serves.
+
+    Raises:
+        BenchError: they are not.
+    """
+    index, served = _read(folder / "model_index.json"), STRAIGHT if class_of(folder) in FLOW else DISCRETE
+    named = index.get("scheduler")
+    name = named[-1] if isinstance(named, list) and named else named
+    if name not in served:
+        raise BenchError(f"{folder / 'model_index.json'}: scheduler={name}; {', '.join(served)} would be right")
+    scaled = folder / "vae" / "config.json"
+    if _read(scaled).get("latents_mean"):
+        raise BenchError(f"{scaled}: latents_mean: an autoencoder whose latents have one scale would be right")
+
+
 def family_of(folder: Path) -> str:
     """Returns what a folder's network predicts: `flow`, `epsilon` or `v`.
 
@@ -59,6 +85,7 @@ def check_family(family: str, folder: Path) -> None:
         BenchError: it is not.
     """
     own = family_of(folder)
+    check_parts(folder)
     if family != own:
         raise BenchError(f"model.family={family}: {folder} holds a {class_of(folder)} that predicts {own}; {own} would "
                          "be right")  # fmt: skip
@@ -100,8 +127,13 @@ def code(pipeline: str) -> tuple[str, ...]:
 
 
 def square(model: dict[str, Any]) -> dict[str, Any]:
-    """Returns what keys say of a model's resolution: nothing where it is the model's own square."""
-    return {"resolution": model["resolution"]} if model["resolution"] else {}
+    """Returns what keys say of a model's resolution: nothing where it is the model's own square. At another one an
+    autoencoder that works in tiles makes other pictures.
+    """
+    if not model["resolution"]:
+        return {}
+    tiled = (model.get("memory") or {}).get("vae_tiling")
+    return {"resolution": model["resolution"]} | ({"vae_tiling": True} if tiled else {})
 
 
 def sampler(model: dict[str, Any]) -> dict[str, Any]:

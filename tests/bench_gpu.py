@@ -81,9 +81,9 @@ def backbone_of(pipe: Any, module: str, to: Placement, resolution: int = 0) -> B
 
 
 def _noise(network: Backbone, count: int) -> torch.Tensor:
-    from bench.backbone.sample import start
+    from bench.backbone.sample import generators, start
 
-    return start(network, list(range(count)))
+    return start(network, generators(range(count)))
 
 
 def _times(network: Backbone, count: int) -> torch.Tensor:

@@ -72,7 +72,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def _loaded(name: str, folders: Path) -> Backbone:
-    return backbone.load(CASES[name].family, WRITE[name](folders / name), **CASES[name].loaded)
+    folder = _as_published(WRITE[name](folders / name))
+    return backbone.load(CASES[name].family, folder, **CASES[name].loaded)
+
+
+def _as_published(folder: Path) -> Path:
+    """States 2 as the end of text, as the CLIP towers of SDXL and FLUX do, whatever their tokenizer says."""
+    for path in folder.glob("text_encoder*/config.json"):
+        said = json.loads(path.read_text())
+        if said["model_type"] == "clip_text_model":
+            path.write_text(json.dumps(said | {"eos_token_id": 2}))
+    return folder
 
 
 @pytest.fixture(params=CASES)
@@ -83,14 +93,14 @@ def named(request: pytest.FixtureRequest, folders: Path) -> Iterator[tuple[str, 
 
 
 def stock(name: str, folder: Path, lora: Path | None = None) -> Image.Image:
-    """One picture of the stock pipeline."""
+    """One picture of the stock pipeline, as a case has it called."""
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd35-without-t5" else {}
     pipe = getattr(diffusers, pipelines.class_of(folder)).from_pretrained(folder, **absent).to(torch.float32)
     pipe.set_progress_bar_config(disable=True)
     if lora is not None:
         pipe.load_lora_weights(lora, weight_name="pytorch_lora_weights.safetensors")
     generator = torch.Generator().manual_seed(7)
-    called = {"guidance_scale": 3.0} | CASES[name].called
+    called = {"guidance_scale": 3.0} | (CASES[name].called if name in CASES else {})
     return pipe(prompt=PROMPT, num_inference_steps=STEPS, generator=generator, **called).images[0]
 
 
@@ -155,6 +165,7 @@ def test_a_learned_row_replaces_the_word_in_every_tower(named: tuple[str, Backbo
     with network.using(["word"]):
         same = network.encode_prompts(["a <new1> dog"])
     torch.testing.assert_close(same.embeds, plain.embeds)  # it starts as its word
+    torch.testing.assert_close(same.pooled, plain.pooled)
     with network.using(["word"]):
         said = network.encode_prompts(["a <new1> dog"])
         (said.embeds.square().sum() + said.pooled.square().sum()).backward()
@@ -187,6 +198,32 @@ def test_partly_denoised_latents_are_at_the_time_they_say(
         left = (batch.x_t - alpha * x_0) / sigma
         assert float(left.std()) == pytest.approx(1.0, abs=0.08)
         assert 0 < float(batch.t) < 1
+
+
+@pytest.mark.parametrize("sampler", pipelines.DISCRETE)
+def test_every_sampler_that_is_let_in_draws_what_the_stock_pipeline_draws(sampler: str, tmp_path: Path) -> None:
+    """Whatever noise it adds is each picture's own."""
+    folder = tiny.unet_folder(tmp_path / "m")
+    pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(folder)
+    pipe.scheduler = getattr(diffusers, sampler).from_config(pipe.scheduler.config)
+    pipe.save_pretrained(folder)
+    network = backbone.load("epsilon", folder)
+    ours = network.sample(["a dog at night", PROMPT], [3, 7], STEPS, 3.0)[1]
+    assert difference(network.sample([PROMPT], [7], STEPS, 3.0)[0], ours) <= 2
+    assert difference(stock(sampler, folder), ours) <= 2
+
+
+def test_a_sampler_or_an_autoencoder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    folder = tiny.sdxl_folder(tmp_path / "m")
+    index, vae = folder / "model_index.json", folder / "vae/config.json"
+    said, scaled = json.loads(index.read_text()), json.loads(vae.read_text())
+    index.write_text(json.dumps(said | {"scheduler": ["diffusers", "EDMDPMSolverMultistepScheduler"]}))
+    with pytest.raises(BenchError, match=r"model_index\.json: scheduler=EDM.*PNDMScheduler"):
+        pipelines.check_family("epsilon", folder)
+    index.write_text(json.dumps(said))
+    vae.write_text(json.dumps(scaled | {"latents_mean": [0.1, 0.1, 0.1, 0.1]}))
+    with pytest.raises(BenchError, match=r"vae/config\.json: latents_mean"):
+        pipelines.check_family("epsilon", folder)
 
 
 def test_times_are_shifted_as_the_sampler_is(folders: Path) -> None:

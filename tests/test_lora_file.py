@@ -165,6 +165,10 @@ WRONG: dict[str, tuple[Callable[[Path, Model], Any], str]] = {
         _changed(lambda s: s.update({k.replace("down_blocks.1", "down_blocks.7"): s.pop(k) for k in [*s]})),
         "modules are not in this model",
     ),
+    "kohya's of SDXL": (
+        lambda path, model: _write(path, "kohya", {"input_blocks_4_1_x": (torch.zeros(2, 4), torch.zeros(4, 2))}),
+        "names are those of kohya's scripts for SDXL and FLUX, of which diffusers' would be right",
+    ),
     "another base model's shapes": (
         _changed(lambda s: s.update({k: torch.zeros(RANK, 768) for k in s if "to_k.lora_A" in k})),
         "do not fit its weight",
@@ -199,6 +203,17 @@ def test_what_is_no_lora_of_this_model_is_one_line(
     assert says in line
     assert len(line) < 300 + len(str(path))
     assert not root.exists()
+
+
+def test_a_model_may_be_larger_than_a_file_from_anybody(tmp_path: Path) -> None:
+    """SDXL's U-Net is one file of 10 GB."""
+    folder = tiny.unet_folder(tmp_path / "m")
+    about = {"big.weight": {"dtype": "F32", "shape": [2**16, 2**15], "data_offsets": [0, 2**33]}}
+    head = json.dumps(about).encode()
+    with (folder / "unet" / "diffusion_pytorch_model.safetensors").open("wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head)
+        f.truncate(8 + len(head) + 2**33)  # a hole: it takes no place
+    assert modules({"family": "epsilon", "path": str(folder)}) == {"big": (2**16, 2**15)}
 
 
 def test_a_config_that_cannot_be_read_is_one_line(model: Model, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 from tiny import MODEL, bench_of, concept, flow_folder, flux2_folder, flux_folder, sdxl_folder, unet_folder
 
 from bench import backbone, paths
+from bench.adapter import Adapter
 from bench.backbone import flux, sd3
 from bench.backbone.base import Backbone
 from bench.backbone.place import Placement
+from bench.backbone.standing import standing
 from bench.workbench import Batch, Group, Workbench
 
 DATASET = paths.shipped("datasets") / "stickers"
@@ -88,6 +90,40 @@ def test_half_precision_predicts_and_trains_near_to_float32(folder: Loaded, dtyp
     images = [_network(folder, dtype=d).sample(["a cat"], [0], 3, 3.0)[0] for d in ("float32", dtype)]
     a, b = (np.asarray(i, float) for i in images)
     assert 0 < np.abs(a - b).mean() < 8
+
+
+SMALL = 5e-6  # a rate of full fine-tuning; one step between bfloat16 numbers of these weights is some 1e-4
+
+
+@pytest.mark.parametrize("folder", ["epsilon"], indirect=True)
+def test_a_change_of_less_than_half_a_step_acts(folder: Loaded) -> None:
+    """On the mean of many weights: each moves by a whole step or none, as a rounded float32 weight does."""
+    network = backbone.load(*folder, where=Placement(dtype="bfloat16"))
+    changed = [f"{m}.weight" for m in network.modules("all")]
+    g = torch.Generator().manual_seed(0)
+    shapes = {p: network.denoiser.get_parameter(p).shape for p in changed}
+    changes = {p: SMALL * torch.randn(s, generator=g) for p, s in shapes.items()}
+    weights = {p: network.denoiser.get_parameter(p).detach().clone() for p in changed}
+
+    def moved() -> float:
+        now = {p: network.denoiser.get_submodule(p.removesuffix(".weight")).weight.detach() for p in changed}
+        acted = sum(float(((now[p].float() - w.float()) * changes[p]).sum()) for p, w in weights.items())
+        return acted / sum(float(c.square().sum()) for c in changes.values())
+
+    network.deltas.add("none", dict.fromkeys(changed), trainable=False)
+    network.deltas.add("a", changes, trainable=False)
+    network.deltas.add("b", changes, trainable=False)
+    for names, times in (((), 0), (("none",), 0), (("a",), 1), (("a", "b"), 2)):
+        network.deltas.switch(names)
+        assert moved() == pytest.approx(times, abs=0.15 if times else 0), names
+    network.deltas.clear()
+    with standing(network, Adapter(delta=changes)):
+        assert moved() == pytest.approx(1, abs=0.15)
+        network.deltas.add("a", changes, trainable=False)
+        network.deltas.switch(("a",))
+        assert moved() == pytest.approx(2, abs=0.15)
+        network.deltas.clear()
+    assert moved() == 0
 
 
 def _loss(bench: Workbench, batch: Batch) -> dict[str, torch.Tensor]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import bench_of, concept, flow_folder, flux2_folder, unet_folder
+from tiny import bench_of, concept, flow_folder, flux2_folder, sdxl_folder, unet_folder
 from torch import nn
 
 from bench import backbone, paths
@@ -16,7 +18,13 @@ from bench.forecast import vram
 from bench.forecast.past import SHIPPED, Past
 from bench.plan import Plan, make
 
-FOLDERS = {"flow": flow_folder, "epsilon": unet_folder, "klein": flux2_folder}
+FOLDERS = {
+    "flow": flow_folder,
+    "sd35": lambda p: flow_folder(p, t5=True),  # two attentions in some blocks, of which LoRAs lie on one
+    "epsilon": unet_folder,
+    "sdxl": sdxl_folder,
+    "klein": flux2_folder,
+}
 
 
 def _need(folder: Path, family: str, method: str, *more: str) -> tuple[Plan, vram.Need]:
@@ -28,9 +36,11 @@ def _need(folder: Path, family: str, method: str, *more: str) -> tuple[Plan, vra
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_parts_and_factors_are_counted_exactly(name: str, tmp_path: Path) -> None:
-    folder, family = FOLDERS[name](tmp_path / "model"), "epsilon" if name == "epsilon" else "flow"
+    folder, family = FOLDERS[name](tmp_path / "model"), "epsilon" if name in ("epsilon", "sdxl") else "flow"
+    shutil.copytree(folder / "vae", folder / "vae_1_0")  # what else a download brings
     given, more = ((40, None, 64), ("model.max_sequence_length=40", "++model.resolution=64"))
-    given, more = (given, more) if name == "klein" else ((), ())
+    t5 = ((40,), ("model.max_sequence_length=40",))
+    given, more = (given, more) if name == "klein" else t5 if name == "sd35" else ((), ())
     _, found = _need(folder, family, "dco", "method.rank=3", *more)
     network = backbone.load(family, folder, *given)
     parts = [m for m in network.pipe.components.values() if isinstance(m, nn.Module)]
@@ -61,6 +71,16 @@ def test_memory_options_take_less(tmp_path: Path) -> None:
     assert away.parts < plain.parts
     _, larger = _need(folder, "flow", "dco", "method.batch_size=4")
     assert larger.training == 4 * plain.training
+
+
+def test_tiles_are_as_large_as_the_autoencoders_own_pictures(tmp_path: Path) -> None:
+    folder = flow_folder(tmp_path / "model")
+    config = folder / "vae/config.json"
+    own = json.loads(config.read_text())
+    for side, less in ((64, False), (32, True)):
+        config.write_text(json.dumps(own | {"sample_size": side}))
+        plain, tiled = (_need(folder, "flow", "dco", *m)[1].picture for m in ([], ["model.memory.vae_tiling=true"]))
+        assert (tiled < plain) == less
 
 
 def test_a_method_that_trains_nothing_takes_no_activations(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ class Backbone(Adapted):
 
     def place(self, to: Placement) -> Backbone:
         """Moves the pipeline, with nothing on it, and returns the backbone."""
+        self.deltas.rounded(to.precision)
         put(self.pipe, self.denoiser, to)
         self.placement = to
         self.prompts.forget()

@@ -20,7 +20,8 @@ COMPILER = "inductor"  # backend of torch.compile
 
 @dataclass(frozen=True)
 class Placement:
-    """What `conf/model` says of the machine; no picture depends on it by more than rounding, but for `dtype`.
+    """What `conf/model` says of the machine; no picture depends on it by more than rounding, but for `dtype`, and for
+    tiles where a picture is larger than the autoencoder's own.
 
     Attributes:
         device: a device of torch.

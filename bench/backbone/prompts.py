@@ -36,6 +36,8 @@ class Prompts:
         self.encoders = [getattr(pipe, encoder) for _, encoder in towers]
         self._plain = [copy.deepcopy(t) for t in self.tokenizers]
         self.switches = [RowSwitch(_embedding(e), i) for i, e in enumerate(self.encoders)]
+        for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True):
+            _end_at(encoder, tokenizer.eos_token_id)
         self._kept: dict[Key | None, PromptEmbeds] = {}
         self._bytes = 0  # of what is kept
         # brings the towers to their work, for a block, where they lie elsewhere; told whether they are to stay
@@ -173,6 +175,15 @@ def _embedding(encoder: Any) -> Any:
     """Returns the token embedding that an encoder reads through; a T5's own is a tied copy it does not use."""
     stack: Any = getattr(encoder, "encoder", None)
     return stack.embed_tokens if hasattr(stack, "embed_tokens") else encoder.get_input_embeddings()
+
+
+def _end_at(encoder: Any, end: int) -> None:
+    """Has a CLIP pool at the end of its text. Published folders state the id 2, which transformers takes for "the
+    largest id there is" (CLIPTextModel, before its PR 24773): that would be a placeholder's.
+    """
+    for module in encoder.modules():
+        if getattr(module, "eos_token_id", None) == 2:
+            module.eos_token_id = end
 
 
 def _key(prompts: tuple[str, ...], known: Sequence[ConceptToken], used: Sequence[ConceptToken]) -> Key | None:

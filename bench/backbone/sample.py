@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,10 +62,14 @@ def consistency(scale: float, consistency_scale: float) -> list[Branch]:
     ]
 
 
-def start(backbone: Backbone, seeds: Sequence[int]) -> Tensor:
-    """Returns the noise (n, C, h, w) of seeds, each from its own generator: drawn on the CPU, the same everywhere."""
-    shape = (1, *backbone.latent_shape)
-    noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Returns one generator a picture: on the CPU, where a seed means the same everywhere."""
+    return [torch.Generator().manual_seed(s) for s in seeds]
+
+
+def start(backbone: Backbone, each: Sequence[torch.Generator]) -> Tensor:
+    """Returns noise (n, C, h, w), each picture's from its own generator."""
+    noise = torch.cat([torch.randn((1, *backbone.latent_shape), generator=g) for g in each])
     return noise.to(backbone.device)
 
 
@@ -123,15 +128,17 @@ def scaled(scheduler: Any, x: Tensor, timestep: Any) -> Tensor:
 
 @torch.no_grad()
 def denoise(
-    backbone: Backbone, x: Tensor, guided: Guided, scheduler: Any, stop: int | None = None, begin: int = 0
-) -> Tensor:
-    """Runs the sampler's steps from `begin` to before `stop`, or to the end."""
+    backbone: Backbone, x: Tensor, guided: Guided, scheduler: Any, stop: int | None = None, begin: int = 0, *,
+    generator: torch.Generator | list[torch.Generator],
+) -> Tensor:  # fmt: skip
+    """Runs the sampler's steps from `begin` to before `stop`, or to the end; noise that it adds is the generator's."""
+    own = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
     if begin and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin)
     for timestep in scheduler.timesteps[begin:stop]:
         x_t, t = scaled(scheduler, x, timestep), torch.as_tensor(timestep, dtype=torch.float32)[None] / 1000
         prediction = guided(x_t, t.to(x.device))
-        x = scheduler.step(prediction, timestep, x, return_dict=False)[0]
+        x = scheduler.step(prediction, timestep, x, return_dict=False, **own)[0]
     return x
 
 
@@ -171,5 +178,7 @@ def sample(
     scheduler = scheduler_of(backbone, steps)
     with _gated(backbone, prompts, gate), _sampling(backbone):
         guided = Guided(backbone, branches(backbone, guidance_scale, consistency_scale), prompts, base or prompts)
-        x = denoise(backbone, start(backbone, seeds) * getattr(scheduler, "init_noise_sigma", 1.0), guided, scheduler)
+        each = generators(seeds)
+        x = start(backbone, each) * getattr(scheduler, "init_noise_sigma", 1.0)
+        x = denoise(backbone, x, guided, scheduler, generator=each)
     return backbone.pipe.image_processor.postprocess(backbone.decode(x), output_type="pil")

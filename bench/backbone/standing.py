@@ -27,16 +27,21 @@ def standing(backbone: Backbone, adapter: Adapter) -> Iterator[None]:
     if adapter.consistency_scale is not None or any(x.gate for x in adapter.loras):
         raise BenchError("an adapter that acts by a gate or by guidance cannot be made part of a model's weights")
     before: dict[str, Tensor] = {}
+    deltas = backbone.deltas
+    lost = dict(deltas.lost)
     with torch.no_grad():
         for path, change in _changes(adapter):
             weight = backbone.denoiser.get_parameter(path)
             before.setdefault(path, weight.detach().clone())
-            weight.add_(change.to(weight).view_as(weight))
+            whole = deltas.whole(path, weight) + change.to(weight.device).float().view_as(weight)
+            weight.copy_(whole)
+            if weight.dtype != torch.float32:
+                deltas.keep(path, whole, weight)
     backbone.standing = [ConceptToken.from_state(**t, device=backbone.device) for t in adapter.tokens]
     try:
         yield
     finally:
-        backbone.standing = []
+        backbone.standing, deltas.lost = [], lost
         with torch.no_grad():
             for path, original in before.items():
                 backbone.denoiser.get_parameter(path).copy_(original)

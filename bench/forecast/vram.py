@@ -31,7 +31,8 @@ PIXEL = 3 * 128  # numbers an autoencoder holds a pixel while its last blocks de
 PACKED = 128  # latents a side where the denoiser's configuration states none, as FLUX's
 UNREAD = ("safety_checker", "image_encoder")  # parts that no backbone loads
 DENOISERS = ("transformer", "unet")
-ATTENTION = re.compile(r"attn\d?\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
+ATTENTION = re.compile(r"attn\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)\.weight$")
+CROSSING = re.compile(r"attn[12]\.(to_q|to_k|to_v|to_out\.0)\.weight$")  # of a U-Net; SD3.5's `attn2` has no LoRA
 
 # Of FLUX.2, whose single blocks have them in one matrix with the feed-forward layer; `attention` leaves the text's out.
 FUSED = re.compile(r"attn\.(to_q|to_k|to_v|to_out\.0|to_qkv_mlp_proj|to_out)\.weight$")
@@ -79,7 +80,7 @@ def need(plan: Plan, training: Training, past: Past) -> Need:
     pictures = training.fields.get("batch_size", 1) * passes(plan, training, past)
     trains = trained(plan, training, past)
     step = size * pictures * (kept / LAYER + largest if memory["gradient_checkpointing"] else kept)
-    tiled = 512**2 if memory["vae_tiling"] else math.inf
+    tiled = _tile(folder) if memory["vae_tiling"] else math.inf
     picture = size * (2 * largest + PIXEL * min((side * scale(folder)) ** 2, tiled))
     parts, towers, autoencoder = _parts(folder, inner, size, memory)
     stay = towers if may_train_words(training) else 0
@@ -94,8 +95,11 @@ def denoiser(folder: Path) -> Path:
 
 def _parts(folder: Path, inner: Path, size: int, memory: dict[str, bool]) -> tuple[int, int, int]:
     """Returns the bytes of what is on the device at all times, and of text encoders and autoencoder that visit it."""
-    rest = {p.name: size * count(p) for p in folder.iterdir() if p.is_dir() and p != inner and any(p.glob("*.safe*"))}
-    rest = {n: v for n, v in rest.items() if n not in UNREAD}
+    index = json.loads(
+        (folder / "model_index.json").read_text(encoding="utf-8")
+    )  # a download brings more than it loads
+    others = [folder / n for n in index if n != inner.name and n not in UNREAD]
+    rest = {p.name: size * count(p) for p in others if p.is_dir() and any(p.glob("*.safe*"))}
     towers = [n for n in rest if n.startswith("text_encoder")]
     away = list(rest) if memory["offload"] else towers if memory["drop_text_encoders"] else []
     still = size * count(inner) + sum(v for n, v in rest.items() if n not in away)
@@ -133,7 +137,8 @@ def trained(plan: Plan, training: Training, past: Past) -> float:
         return max(counts)
     if "rank" in fields:
         every = shapes(inner)
-        trains = FUSED if any("to_qkv_mlp_proj" in n for n in every) else ATTENTION
+        single = any("to_qkv_mlp_proj" in n for n in every)
+        trains = CROSSING if inner.name == "unet" else FUSED if single else ATTENTION
         return float(fields["rank"] * sum(sum(s[:2]) for n, s in every.items() if trains.search(n)))
     scaled = [c for c in map(_on(inner), rows) if c]
     return max(scaled) if scaled else float(count(inner))
@@ -159,6 +164,11 @@ def scale(folder: Path) -> int:
     """Returns the pixels a side of one latent."""
     about = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
     return int(2 ** (len(about["block_out_channels"]) - 1))
+
+
+def _tile(folder: Path) -> float:
+    """Returns the pixels that an autoencoder decodes at once where it tiles: pictures of its own size are one tile."""
+    return float(json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")).get("sample_size", 512)) ** 2
 
 
 def _latents(model: dict[str, Any], about: dict[str, Any], folder: Path) -> int:

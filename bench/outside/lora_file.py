@@ -86,5 +86,5 @@ def read(path: Path, model: dict[str, Any], weight: float = 1.0) -> tuple[Adapte
 def modules(model: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Returns module → shape of its weight, of a model's denoiser, from the headers of its files."""
     files = sorted((model_folders(model)[0] / PREFIX[model["family"]]).glob("*.safetensors"))
-    shapes = {k: s for f in files for k, s in header(f).shapes.items()}
+    shapes = {k: s for f in files for k, s in header(f, math.inf).shapes.items()}  # the model's own, of any size
     return {k.removesuffix(".weight"): s for k, s in shapes.items() if k.endswith(".weight") and len(s) in (2, 4)}

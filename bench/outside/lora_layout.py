@@ -49,7 +49,8 @@ def factors(
             )
     if foreign := [m for m in sides if m not in shapes]:
         where = f"{len(foreign)} of its {len(sides)} modules are not in this model, {foreign[0]!r} the first"
-        raise BenchError(f"{where}: it was trained on another base model")
+        names = ", or its names are those of kohya's scripts for SDXL and FLUX, of which diffusers' would be right"
+        raise BenchError(f"{where}: it was trained on another base model{names if layout == 'kohya' else ''}")
     out: dict[str, Tensor] = {}
     for module, pair in sorted(sides.items()):
         rank = _rank(module, pair, shapes[module])

@@ -51,7 +51,7 @@ def redrawn(network: Backbone, config: dict[str, Any], scenes: list[Scene]) -> l
     """
     import torch
 
-    from bench.backbone.sample import Guided, classifier_free, denoise, scheduler_of, start
+    from bench.backbone.sample import Guided, classifier_free, denoise, generators, scheduler_of, start
     from bench.stickers.render import render
 
     images: list[Image.Image] = []
@@ -61,9 +61,10 @@ def redrawn(network: Backbone, config: dict[str, Any], scenes: list[Scene]) -> l
         scheduler = scheduler_of(network, config["steps"])
         begin = int((scheduler.timesteps / 1000 > STRENGTH).sum())
         t = (scheduler.timesteps[begin].float() / 1000).expand(len(part))
-        noise = start(network, [SEED + i + k for k in range(len(part))])
-        x_t, _ = network.add_noise(network.encode_images([render(s) for s in part]), noise, t)
+        each = generators([SEED + i + k for k in range(len(part))])
+        x_t, _ = network.add_noise(network.encode_images([render(s) for s in part]), start(network, each), t)
+        guided = Guided(network, no_guidance, [""] * len(part), [])
         with torch.no_grad():
-            x = denoise(network, x_t, Guided(network, no_guidance, [""] * len(part), []), scheduler, begin=begin)
+            x = denoise(network, x_t, guided, scheduler, begin=begin, generator=each)
             images += network.pipe.image_processor.postprocess(network.decode(x), output_type="pil")
     return images
