@@ -44,6 +44,9 @@ def test_a_figure_is_what_its_name_says() -> None:
     assert board.paired("dino", "better").startswith("+0.362")
     assert board.value("dino", "better").startswith("0.650")
     assert board.risen("dino") == "7 of 8"  # all but the cow's first
+    assert board.apart("dino", "better") == pytest.approx((0.2 + 0.0) / 2)
+    assert board.apart("dino", "dreambooth_lora") == pytest.approx((0.0 + 0.25) / 2)
+    assert board.ends("dino", "better", "cat") == "0.70 and 0.90"
     assert board.bad("better") == "1 of 5"
     assert (board.concepts, board.runs) == (2, 8)  # no run on the pig went well
     assert board.seen("better") == 2
@@ -55,6 +58,7 @@ def test_two_are_compared_on_what_both_have() -> None:
     """A method of hard concepts is not held against another's easy ones."""
     board = Figures(analyse([*rows(), make("hard", "cow", 0, 0.45)]))
     assert board.shared("dino", "better", "hard") == pytest.approx(0.5)
+    assert board.apart("dino", "better") == pytest.approx(0.1)
     assert board.mean("dino", "better") == pytest.approx(0.65)
 
 

@@ -87,6 +87,17 @@ class Figures:
         values = self.board.cells.values[column][self._at(method), self.board.cells.concepts.index(concept)]
         return float(np.nanmean(values))
 
+    def apart(self, column: str, method: str) -> float:
+        """Returns how far a method's training seeds lie apart: the greatest less the least, the mean over concepts."""
+        values = self.board.cells.values[column][self._at(method)]
+        several = values[np.isfinite(values).sum(1) > 1]
+        return float((np.nanmax(several, 1) - np.nanmin(several, 1)).mean())
+
+    def ends(self, column: str, method: str, concept: str) -> str:
+        """Returns the least and the greatest of a method's training seeds on one concept, `0.03 and 0.62`."""
+        values = self.board.cells.values[column][self._at(method), self.board.cells.concepts.index(concept)]
+        return f"{np.nanmin(values):z.2f} and {np.nanmax(values):z.2f}".replace("-", "\N{MINUS SIGN}")
+
     def least(self, column: str, methods: Sequence[str] = ()) -> float:
         """Returns the least mean of some methods, or of all."""
         return min(self.mean(column, m) for m in methods or self.board.cells.methods)
