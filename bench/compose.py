@@ -103,11 +103,19 @@ def expand(args: list[str]) -> list[list[str]]:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise BenchError(_one_line(str(error))) from None
-    choices = [
-        [f"{line.split('=', 1)[0]}={v}" for v in o.sweep_string_iterator()] if o.is_sweep_override() else [line]
-        for o, line in zip(parsed, overrides, strict=True)
-    ]
-    return [list(c) for c in itertools.product(*choices)]
+    return [list(c) for c in itertools.product(*(_choices(o, line) for o, line in zip(parsed, overrides, strict=True)))]
+
+
+def _choices(override: Any, line: str) -> list[str]:
+    """Returns the overrides that one of a sweep stands for."""
+    from hydra.errors import HydraException
+
+    if not override.is_sweep_override():
+        return [line]
+    try:
+        return [f"{line.split('=', 1)[0]}={v}" for v in override.sweep_string_iterator()]
+    except HydraException:
+        raise BenchError(f"{line}: a list (a,b), choice(a,b) or range(0,3) would be right") from None
 
 
 def launch_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -119,9 +127,12 @@ def launch_options(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     Raises:
         BenchError: there is no such launcher or field.
     """
-    hydras = [a for a in args if a.startswith("hydra/launcher=")]
-    if hydras:
-        raise BenchError(f"{hydras[0]}: {hydras[0].removeprefix('hydra/')} would be right")
+    if hydras := [
+        a for a in args if a.lstrip("+~").startswith(("hydra/", "hydra.")) and not a.startswith(found.CARRIER)
+    ]:
+        name = hydras[0].removeprefix("hydra/")
+        right = name if name.startswith("launcher=") else "root=FOLDER, for where runs lie,"
+        raise BenchError(f"{hydras[0]}: Hydra composes runs here and does no more; {right} would be right")
     return _taken_out("launcher", "launch", "basic", args)
 
 

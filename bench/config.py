@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,6 +20,7 @@ from pydantic import (
 )
 
 from bench.errors import BenchError
+from bench.paths import shipped
 
 NAME = r"^[\w.-]+$"  # names become folders
 
@@ -129,18 +132,46 @@ class RunConfig(BaseModel):
     customizer: str = Field(pattern=NAME)
 
 
+MEANT = {  # the fields by which a group's name would stand for something else
+    "model": ("path", "lora", "steps", "guidance_scale", "resolution", "max_sequence_length"),
+    "dataset": ("path", "encoders", "novel"),
+    "protocol": ("seeds", "attacks", "metrics"),
+}
+
+
 def by_hand(words: Iterable[str]) -> list[str]:
-    """Returns the overrides of a command that set a method's hyperparameters, as `method.FIELD=VALUE`."""
-    return [o for w in words if (o := w.lstrip("+")).startswith("method.")]
+    """Returns the overrides of a command that set a method's hyperparameters, as `method.FIELD=VALUE`; the class that
+    a method is named by is none.
+    """
+    return [o for w in words if (o := w.lstrip("+")).startswith("method.") and not o.startswith("method._target_=")]
 
 
 def set_apart(words: Sequence[str]) -> list[str]:
     """Returns the overrides of a command that make a row another's than its names say, which no board holds against
-    the others: hyperparameters, values that were not taken, and how a model that keeps its name is sampled.
+    the others: hyperparameters, values that were not taken, and what a model, dataset or protocol that keeps its name
+    stands for.
     """
     said = [w.lstrip("+") for w in words]
-    sampled = [] if any(w.startswith("model.name=") for w in said) else ["model.steps", "model.guidance_scale"]
-    return [*by_hand(said), *(w for w in said if w == "tuned=none" or w.partition("=")[0] in sampled)]
+    return [*by_hand(said), *(w for w in said if w == "tuned=none" or _means_another(w, said))]
+
+
+def _means_another(word: str, words: Sequence[str]) -> bool:
+    """Whether one override of a command makes what it names something else under the same name."""
+    group, _, rest = word.partition("=")[0].partition(".")
+    field = rest.partition(".")[0]
+    if field not in MEANT.get(group, ()) or any(w.startswith(f"{group}.name=") for w in words):
+        return False
+    return field != "path" or _embedded(group, words)
+
+
+def _embedded(group: str, words: Sequence[str]) -> bool:
+    """Whether what a command takes of a group is shipped, so that its path is what its name stands for."""
+    name = next((w.partition("=")[2] for w in words if w.startswith(f"{group}=")), "")
+    path = shipped("conf") / group / f"{name}.yaml"
+    if not re.fullmatch(NAME, name) or not path.is_file():
+        return not name  # the harness's own, where none is named
+    said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return str(said.get("path", "")).startswith("embedded:")
 
 
 def first_error(error: ValidationError) -> str:

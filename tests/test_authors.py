@@ -45,18 +45,18 @@ def _python(root: Path, cwd: Path, *args: str, also: Path | None = None) -> subp
 def test_another_packages_method_comes_onto_a_board(root: Path, tmp_path: Path, installed: Path) -> None:
     folder = tiny.unet_folder(tmp_path / "tiny")
     small = [a for a in tiny.run_args(folder) if not a.startswith("method.")]
-    args = ["concept=poodle", *small, "root=runs"]
+    args = ["concept=poodle", *small, "protocol.name=mine", "root=runs"]
     for method in ("crayon", "crayon_bold", "crayon_methods.crayon.Crayon"):
         done = _python(root, tmp_path, "-m", "bench", f"+method={method}", *args, also=installed)
         assert done.returncode == 0, done.stderr
     done = _python(root, tmp_path, "-m", "bench", "leaderboard", "runs", "--out", "boards", also=installed)
     assert done.returncode == 0, done.stderr
-    rows = sorted((tmp_path / "boards" / "stickers-tiny-subject" / "rows").glob("*.json"))
+    rows = sorted((tmp_path / "boards" / "stickers-tiny-subject-mine" / "rows").glob("*.json"))
     found = [Row.model_validate_json(p.read_text()) for p in rows]
     assert [r.method for r in found] == ["Crayon", "crayon", "crayon_bold"]
     assert found[1].hyperparameters == {"lr": 1e-2, "steps": 4, "batch_size": 2}
     assert found[2].hyperparameters["steps"] == 6
-    assert "crayon_bold" in (tmp_path / "boards" / "stickers-tiny-subject" / "README.md").read_text()
+    assert "crayon_bold" in (tmp_path / "boards" / "stickers-tiny-subject-mine" / "README.md").read_text()
     help_ = _python(root, tmp_path, "-m", "bench", "--help", also=installed).stdout
     assert "crayon, crayon_bold" in help_
     missing = _python(root, tmp_path, "-m", "bench", "+method=crayn", also=installed)

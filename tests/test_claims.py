@@ -94,7 +94,7 @@ def test_what_failed_or_stands_on_another_board_does_not_count() -> None:
     claim = Claim(**SAID)
     elsewhere = {("d", "other", "subject", "quick"): rows, ("d", "m", "style", "quick"): rows}
     (verdict,) = judge(claim, "m", elsewhere)
-    assert (verdict.word, verdict.why) == ("not measured", "no rows of the task subject")
+    assert (verdict.word, verdict.why) == ("not measured", "no rows of the task subject on m; there are some on other")
 
 
 def test_a_metric_that_neither_has_is_not_measured() -> None:

@@ -49,7 +49,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for page, module in pages.items():
         (code,) = fenced(ROOT / "docs" / f"{page}.md", "python")
         (tmp_path / f"{module}.py").write_text(code)
-    concept, prompts = fenced(ROOT / "docs" / "adding-a-dataset.md", "yaml")
+    concept, prompts, _ = fenced(ROOT / "docs" / "adding-a-dataset.md", "yaml")
     mug = tmp_path / "mine" / "concepts" / "my_mug"
     mug.mkdir(parents=True)
     (mug / "concept.yaml").write_text(concept)

@@ -17,6 +17,7 @@ from bench.boards import figures, tables
 from bench.boards import page as board_page
 from bench.boards.analysis import analyse
 from bench.boards.leaderboard import collect, enter, read, update
+from bench.config import set_apart
 from bench.errors import BenchError
 from bench.row import Row, Value
 from bench.rows.place import board_of
@@ -152,13 +153,29 @@ def test_nan_is_no_value() -> None:
         _value(float("nan"))
 
 
+SET_APART = [
+    "method.eta=3", "tuned=none", "model.steps=2", "protocol.seeds.concept=1", "dataset.path=/mine",
+    "'protocol.metrics=[metrics.dino.dino]'", "model.path=/mine", "+dataset.novel=",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["+method=purecc protocol.seeds.concept=1 protocol.name=mine", "dataset=folder dataset.path=/photos",
+     "+method._target_=crayons.Crayon", "dataset.path=/mine dataset.name=mine", "model=sdxl model.path=/models/sdxl",
+     "dataset=dreambooth dataset.pictures=/photos", "model.dtype=bfloat16"],
+)  # fmt: skip
+def test_what_has_a_name_of_its_own_has_a_board(said: str) -> None:
+    assert set_apart(said.split()) == []
+
+
 def test_the_later_of_two_runs_counts_and_other_protocols_do_not(tmp_path: Path) -> None:
     _write(tmp_path / "runs", make(dino=0.2), "one")
     _write(tmp_path / "runs", make(dino=0.7, provenance={"finished": "2026-11-22T11:00:00+0000"}), "two")
     _write(tmp_path / "runs", make(dino=0.9, protocol="tune"), "three")
-    for name, said in (("five", "method.eta=3"), ("six", "tuned=none"), ("seven", "model.steps=2")):
+    for name, said in enumerate(SET_APART):
         by_hand = {"command": f"python -m bench +method=purecc {said}", "finished": "2026-11-22T12:00:00+0000"}
-        _write(tmp_path / "runs", make(dino=0.95, provenance=by_hand), name)
+        _write(tmp_path / "runs", make(dino=0.95, provenance=by_hand), f"apart {name}")
     (tmp_path / "runs" / "four").mkdir()
     (tmp_path / "runs" / "four" / "row.json").write_text("{}")
     rows = collect([tmp_path / "runs"])

@@ -75,6 +75,9 @@ WRONG = {
     "launcher field": (["+method=none", "launcher=joblib", "launcher.processes=0"], ["launcher.processes"]),
     "new launcher field": (["+method=none", "launcher=joblib", "+launcher.cpus=2"], ["launcher.cpus"]),
     "hydra's launcher": (["+method=none", "hydra/launcher=joblib"], ["launcher=joblib"]),
+    "hydra's folder": (["+method=none", "hydra.sweep.dir=x"], ["hydra.sweep.dir=x", "root=FOLDER"]),
+    "hydra's glob": (["+method=glob(dpg*)", "concept=all"], ["glob(dpg*)", "choice(a,b)"]),
+    "an interval": (["+method=none", "seed=interval(0,1)"], ["interval(0,1)", "range(0,3)"]),
 }
 
 

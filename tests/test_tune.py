@@ -110,5 +110,5 @@ def test_every_search_has_room_for_the_same_budget(root: Path) -> None:
                 space = tune.space_of(said["search"], model)
                 searched[path.stem, model] = len(tune.candidates(space, 10_000))
                 assert set(space) <= set(said), path
-    assert len(searched) == 2 * 14
+    assert len(searched) >= 2 * 14  # and those of a method that is being added
     assert {name: n for name, n in searched.items() if n < 5} == {}

@@ -35,8 +35,8 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
     """Reads every row and every submission under folders; of two of one method, concept and seed, the one finished
     later counts.
 
-    A run whose hyperparameters or sampling were set by hand is not its method's: it is left out, and so is one that
-    means nothing.
+    A run whose hyperparameters were set by hand is not its method's: it is left out, and so is one whose model, dataset
+    or protocol is not what its name stands for, and one that means nothing.
 
     Raises:
         BenchError: a submission is not what it should be.
@@ -58,7 +58,8 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
         if key not in found or row.finished >= found[key][1].finished:
             found[key] = (path, row)
     if apart:
-        log.info("%s left out: hyperparameters or sampling set by hand", counted(apart, "run"))
+        why = "hyperparameters, or a model, dataset or protocol of that name, were set by hand; another name, as"
+        log.info("%s left out: %s protocol.name=mine, has its own board", counted(apart, "run"), why)
     return dict(found.values())
 
 

@@ -108,7 +108,9 @@ def judge(claim: Claim, model: str, boards: Mapping[Board, Sequence[Row]]) -> li
     here = {b: rows for b, rows in boards.items() if b[1:3] == (model, claim.task)}
     found = [_judged(claim, board, rows) for board, rows in here.items()]
     measured = [v for v in found if v.word != "not measured"]
-    return measured or found[:1] or [Verdict(claim, model, "not measured", f"no rows of the task {claim.task}")]
+    other = sorted({b[1] for b, rows in boards.items() if b[2] == claim.task and rows} - {model})
+    where = f" on {model}; there are some on {', '.join(other)}" if other else ""
+    return measured or found[:1] or [Verdict(claim, model, "not measured", f"no rows of the task {claim.task}{where}")]
 
 
 def _judged(claim: Claim, board: Board, rows: Sequence[Row]) -> Verdict:

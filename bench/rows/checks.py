@@ -154,7 +154,7 @@ def misplaced(path: Path, row: Row) -> Iterator[str]:
         yield f"provenance.command: {why}; no board takes it"
     hand = set_apart(said)
     if hand:
-        yield f"provenance.command: sets {shown(hand[0])} by hand; a row of a board has its method's own values"
+        yield f"provenance.command: sets {shown(hand[0])} by hand; a row of a board is its method's and protocol's own"
 
 
 def _otherwise(row: Row, command: list[str]) -> Iterator[str]:

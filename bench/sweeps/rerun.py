@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.found import CARRIER
 from bench.plan import Plan
 from bench.row import Row
+from bench.submissions.submission import SUFFIX
 from bench.sweeps.pairs import differences, pairs, show, verdict
 
 COMMAND = ["python", "-m", "bench"]
@@ -27,6 +28,8 @@ def read(path: Path) -> Row:
     Raises:
         BenchError: it cannot be read or is no row of this version.
     """
+    if path.suffix == SUFFIX:
+        raise BenchError(f"{path}: a submission; its row.json, unpacked, would be right")
     try:
         return Row.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,7 +13,7 @@ from bench.verbs.arguments import Arguments
 def new_method(args: list[str]) -> int:
     """Writes a commented template of a method, its configuration and its test, which run at once."""
     parser = Arguments("python -m bench new-method", description=new_method.__doc__)
-    parser.add_argument("name", metavar="NAME", help="of the method and its module: my_method")
+    parser.add_argument("name", metavar="NAME", help="of the method and its module, in lower_case")
     parser.add_argument("--kind", default="iterative", help="iterative, closed-form or inference")
     parser.add_argument(
         "--out", type=Path, help="folder to write into; the checkout, or the current folder, if left out"

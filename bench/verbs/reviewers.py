@@ -54,18 +54,21 @@ def compare(args: list[str]) -> int:
 
 
 def plan(args: list[str]) -> int:
-    """Says what a run or a sweep would make and take, before anything starts; overrides are those of the run."""
+    """Says what a run or a sweep would make and take, before anything starts; overrides are those of the run. What a
+    method's own fields may be is checked when it runs.
+    """
     parser = Arguments("python -m bench plan", description=plan.__doc__)
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
     parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="+method=NAME, and what a run takes")
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of methods of your own")
     options = parser.parse_args(args)
-    from bench.compose import expand, launch_options
+    from bench.compose import expand, launch_options, tracker_options
     from bench.forecast.show import write
     from bench.found import OPTION, carried
     from bench.sweeps.served import plans
 
     _, rest = launch_options([*options.overrides, *carried([f"{OPTION}={folder}" for folder in options.config_dir])])
+    _, rest = tracker_options(rest)
     write(plans(expand([*rest, *["-m"] * options.multirun])))
     return 0
 

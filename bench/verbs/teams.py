@@ -124,9 +124,9 @@ def power(args: list[str]) -> int:
 
 
 def validate(args: list[str]) -> int:
-    """Checks row files: every field, the names, and that no row stands twice or under another's name."""
+    """Checks rows and submissions: every field, the names, and that no row stands twice or under another's name."""
     parser = Arguments("python -m bench validate", description=validate.__doc__)
-    parser.add_argument("rows", nargs="+", type=Path, help="row files, or folders of runs or boards")
+    parser.add_argument("rows", nargs="+", type=Path, help="row files, submissions, or folders of runs or boards")
     options = parser.parse_args(args)
     import sys
 
