@@ -59,7 +59,7 @@ def check_parts(folder: Path) -> None:
     if name not in served:
         raise BenchError(f"{folder / 'model_index.json'}: scheduler={name}; {', '.join(served)} would be right")
     scaled = folder / "vae" / "config.json"
-    if _read(scaled).get("latents_mean"):
+    if scaled.is_file() and _read(scaled).get("latents_mean"):
         raise BenchError(f"{scaled}: latents_mean: an autoencoder whose latents have one scale would be right")
 
 

@@ -53,7 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(model: Path, root: Path) -> list[str]:
-    return ["+method=dreambooth_lora", "concept=poodle", *run_args(model, STEPS), f"root={root}"]
+    return ["+method=dreambooth_lora", "concept=poodle", *run_args(model, STEPS), "protocol.name=mine", f"root={root}"]
 
 
 def row_of(root: Path) -> Row:
@@ -179,8 +179,8 @@ def test_wandb_holds_everything_of_a_run(
     assert "1 run to wandb" in capfd.readouterr().out
     found = runs(home)
     run = found["dreambooth_lora poodle seed 0"]
-    assert (run.run.run_group, run.run.job_type) == ("stickers-tiny-subject", "dreambooth_lora")
-    assert set(run.run.tags) == {"subject", "poodle", "quick"}
+    assert (run.run.run_group, run.run.job_type) == ("stickers-tiny-subject-mine", "dreambooth_lora")
+    assert set(run.run.tags) == {"subject", "poodle", "mine"}
     assert run.config["hyperparameters"]["rank"] == row.hyperparameters["rank"]
     assert run.config["fingerprints"] == row.fingerprints
     assert run.config["provenance"]["command"] == row.provenance["command"]
@@ -198,7 +198,7 @@ def test_wandb_holds_everything_of_a_run(
     staged = contents(artifact)["pytorch_lora_weights.safetensors"]
     assert staged.is_relative_to(home) and staged.read_bytes() == trained.read_bytes()
     assert run.exit == 0
-    front = found["fronts of stickers-tiny-subject"]
+    front = found["fronts of stickers-tiny-subject-mine"]
     assert front.run.job_type == "front"
     (name,) = [k.removesuffix("/path") for h in front.history for k in h if k.endswith("following/path")]
     assert [x["method"] for x in front.table(name)] == ["dreambooth_lora"]
@@ -239,7 +239,7 @@ def test_a_sweep_is_logged_run_by_run_and_sees_no_difference(
     assert plain[1].digest() in {r.digest() for r in rows}
     found = runs(tmp_path / "logged")
     assert {r.run.job_type for r in found.values()} == {"dreambooth_lora", "textual_inversion"}  # no front: set by hand
-    assert {r.run.run_group for r in found.values()} == {"stickers-tiny-subject"}
+    assert {r.run.run_group for r in found.values()} == {"stickers-tiny-subject-mine"}
     assert found["textual_inversion poodle seed 0"].summary["status"] == "ok"
     capfd.readouterr()
 
