@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 
 class Reference(BaseModel):
@@ -16,6 +16,13 @@ class Reference(BaseModel):
     image: str
     complete: str
     base: str
+
+    @field_validator("image")
+    @classmethod
+    def _inside(cls, image: str) -> str:
+        if Path(image).is_absolute() or ".." in Path(image).parts:
+            raise ValueError("a picture of the concept's own folder would be right")
+        return image
 
 
 class Concept(BaseModel):

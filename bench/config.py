@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -22,7 +21,7 @@ from pydantic import (
 from bench.errors import BenchError
 from bench.paths import shipped
 
-NAME = r"^[\w.-]+$"  # names become folders
+NAME = r"^\w[\w.-]{0,99}$"  # names become folders
 
 
 class _Strict(BaseModel):
@@ -53,7 +52,7 @@ class ModelConfig(_Strict):
     resolution: NonNegativeInt = 0
     licence: str = ""
     steps: PositiveInt
-    guidance_scale: NonNegativeFloat
+    guidance_scale: float = Field(ge=0, allow_inf_nan=False)
     batch_size: PositiveInt | Literal["auto"]
     random: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"

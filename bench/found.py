@@ -128,7 +128,7 @@ def config_of(name: str) -> dict[str, Any] | None:
     Raises:
         BenchError: two packages have it, or what names it names nothing.
     """
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         return None
     for folder in FOLDERS:
         if (path := folder / "method" / f"{name}.yaml").is_file():

@@ -186,7 +186,7 @@ def read_templates(path: Path) -> dict[str, Any]:
     """
     try:
         templates = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise BenchError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     try:
         return TypeAdapter(dict[str, list[str]]).validate_python(templates)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LARGEST = 100_000_000  # pixels
 SMALLEST = 8  # pixels a side
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow would hand a PostScript file to Ghostscript
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -35,7 +36,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 _check(path, image)
                 image.load()
                 return _rgb(ImageOps.exif_transpose(image))

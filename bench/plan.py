@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench import hub, paths
 from bench.attack_keys import TEMPLATES, attack_keys
 from bench.backbone.files import check_files, fingerprint, model_folders
 from bench.concept import Concept
+from bench.config import NAME
 from bench.data.concept_file import load as load_concept
 from bench.data.concept_file import load_novel
 from bench.data.dataset import fetched
@@ -138,6 +140,9 @@ def make(config: dict[str, Any], method: str, *, train: str = "", trigger: str |
     dataset, how = dataset_folder(about["path"], about["name"]), fetched(about["name"])
     pictures = Path(about["pictures"]) if about["pictures"] else None
     concept = load_concept(dataset, str(config["concept"]), pictures, how)
+    if not re.fullmatch(NAME, concept.name):
+        said = ascii(concept.name)[:60]
+        raise BenchError(f"concept={said}: it names a folder: letters, digits, '.', '_' and '-' would be right")
     templates, novel = templates_of(dataset, concept.name, pictures), about["novel"]
     cells = asked_with(grid(concept, templates, config["protocol"]["seeds"]), concept, trigger)
     attacked = concept.kind == "erase" and bool(config["protocol"]["attacks"])

@@ -7,11 +7,14 @@ import hashlib
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bench.errors import BenchError
 
 DONE = "done.json"
 
@@ -40,7 +43,13 @@ class Store:
         self.root = root
 
     def path(self, stage: str, key: str) -> Path:
-        """Returns where a stage's output lies once it is done."""
+        """Returns where a stage's output lies once it is done.
+
+        Raises:
+            BenchError: the key, of a row from anybody, is no name of a folder.
+        """
+        if not re.fullmatch(r"(\w[\w.-]*)?", key):
+            raise BenchError(f"{stage} key {ascii(key)[:60]}: 16 digits would be right")
         return self.root / "store" / stage / key
 
     def has(self, stage: str, key: str) -> bool:
@@ -49,8 +58,8 @@ class Store:
         if not done.is_file():
             return False
         try:
-            sums: dict[str, str] = json.loads(done.read_text())["files"]
-        except (ValueError, KeyError, TypeError):
+            sums = dict(json.loads(done.read_text())["files"].items())
+        except (ValueError, KeyError, TypeError, AttributeError):
             return False  # done.json itself is damaged
         folder = done.parent
         return all((folder / name).is_file() and _checksum(folder / name) == sum_ for name, sum_ in sums.items())

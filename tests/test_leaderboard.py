@@ -229,15 +229,22 @@ def test_a_row_brings_a_strip_of_its_pictures(tmp_path: Path) -> None:
     assert greys == pytest.approx([40, 120, 200], abs=3)  # the first seeds, in the order of channels
 
 
-def test_nothing_is_written_or_read_by_a_name_that_leaves_the_boards(tmp_path: Path) -> None:
+def test_nothing_is_written_or_read_by_a_name_that_leaves_the_boards(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     inside, out = tmp_path / "in" / "a", tmp_path / "out"
     (inside / "rows").mkdir(parents=True)
     (inside / "pictures").mkdir()
     Image.new("RGB", (8, 8)).save(inside / "pictures" / "purecc-cat-seed0.webp")
-    for odd in ({"dataset": "../escaped/d"}, {"fingerprints": {"generate": "../../../secret"}}):
+    half = {"command": "python -m bench '+method=x"}
+    for odd, says in (({"dataset": "../escaped/d"}, "would be right"), ({"provenance": half}, "quotation"),
+                      ({"fingerprints": {"generate": "../../../secret"}}, "would be right")):  # fmt: skip
         (inside / "rows" / "r.json").write_text(make(**odd).model_dump_json())
-        with pytest.raises(BenchError, match="would be right"):
-            enter(out, collect([tmp_path / "in"]))
+        assert collect([tmp_path / "in"]) == {}  # the others go on
+        assert "r.json" in caplog.messages[-1] and says in caplog.messages[-1]
+        if says != "quotation":
+            with pytest.raises(BenchError, match=says):
+                enter(out, {inside / "rows" / "r.json": make(**odd)})
     assert not out.exists() and not (tmp_path / "escaped").exists()
 
 

@@ -71,6 +71,14 @@ def test_what_is_no_still_picture_is_refused(tmp_path: Path) -> None:
     _refused(_save(tmp_path, Image.fromarray(nan), "nan.tif"), "not a number")
 
 
+def test_a_postscript_file_is_handed_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "0.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *a, **k: pytest.fail("it was run"))
+    with pytest.raises(BenchError, match="not a readable picture"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize(
     ("size", "crop", "seen"),
     [

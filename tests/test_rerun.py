@@ -87,7 +87,7 @@ WRONG = {
     "a target": ("python -m bench +method=none method._target_=shutil.rmtree", "shutil.rmtree"),
     "a list": ("python -m bench +method=none 'protocol.metrics=[os.path.join]'", "--trust"),
     "an interpolation": (
-        "python -m bench +method=dpg 'customizer=.' 'method.reward={_target_: \"subprocess${customizer}getoutput\"}'",
+        "python -m bench +method=dpg protocol.name=. 'method.reward={_target_: \"subprocess${protocol.name}getoutput\"}'",
         "provenance.command",
     ),
     "the harness itself": (
@@ -111,6 +111,23 @@ def test_a_command_that_is_not_this_rows_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and says in line
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(("field", "says"), [("_target_", "hyperparameters.'_target_'"), ("init", "--trust")])
+def test_a_hyperparameter_that_names_code_is_not_run(
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    field: str,
+    says: str,
+) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('it was run')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = json.loads(made.read_text())["hyperparameters"] | {field: "evil.Evil"}
+    old = _changed(made, tmp_path / "row.json", hyperparameters=own)
+    assert main(["rerun", str(old), "--root", str(tmp_path / "again")]) == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no JSON", json.dumps({"status": "ok"})])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import BenchError
 from bench.store import DONE, Store, key_of, write_text
 
 
@@ -146,6 +147,12 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert seen == [("old", "new", True)]  # all is written, in the same folder, before the name moves
     assert path.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["row.json"]
+
+
+def test_a_key_leaves_no_folder(store: Store) -> None:
+    for key in ("../../secret", "/etc", "a/b", ".hidden"):
+        with pytest.raises(BenchError, match="key"):
+            store.path("train", key)
 
 
 def test_keys_follow_content_and_not_order() -> None:

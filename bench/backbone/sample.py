@@ -181,4 +181,6 @@ def sample(
         each = generators(seeds)
         x = start(backbone, each) * getattr(scheduler, "init_noise_sigma", 1.0)
         x = denoise(backbone, x, guided, scheduler, generator=each)
-    return backbone.pipe.image_processor.postprocess(backbone.decode(x), output_type="pil")
+    if not bool((pictures := backbone.decode(x)).isfinite().all()):
+        raise ValueError("sampling left the finite numbers; a lower model.guidance_scale or another dtype may help")
+    return backbone.pipe.image_processor.postprocess(pictures, output_type="pil")

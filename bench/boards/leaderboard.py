@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bench.boards import figures, strips, tables
 from bench.boards import page as board_page
 from bench.boards.analysis import analyse
-from bench.config import NAME, set_apart
+from bench.config import set_apart
 from bench.errors import BenchError
 from bench.meaning import meaningless
 from bench.progress import track
@@ -47,7 +47,12 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
         row = _submitted(path) if path.suffix == SUFFIX else _made(path)
         if row is None:
             continue
-        hand = _by_hand(row)
+        try:
+            _named([row])
+            hand = _by_hand(row)
+        except (BenchError, ValueError) as error:  # the latter of a command that no shell reads
+            log.warning("%s: %s; left out", path, error)
+            continue
         why = meaningless(row) or ("its hyperparameters were set by hand" if hand and path.suffix == SUFFIX else "")
         if why:
             log.warning("%s: %s; left out", path, why)
@@ -112,7 +117,7 @@ def _named(rows: Iterable[Row]) -> None:
         BenchError: they cannot be those of a file, or a key is none.
     """
     for row in rows:
-        if wrong := [name for name in (board_of(row), name_of(row)) if not re.match(NAME, name)]:
+        if wrong := [name for name in (board_of(row), name_of(row)) if not re.fullmatch(r"[\w.-]+", name)]:
             raise BenchError(f"a row of {wrong[0]!r}: letters, digits, '.', '_' and '-' would be right in names")
         if wrong := [key for key in row.fingerprints.values() if not KEY.fullmatch(key)]:
             raise BenchError(f"a row of {name_of(row)}: fingerprint {shown(wrong[0])}: 16 digits would be right")

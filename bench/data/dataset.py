@@ -78,7 +78,7 @@ def mapping(path: Path) -> dict[str, Any]:
     """
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise BenchError(f"{path}: not a YAML mapping: {str(error).splitlines()[0]}") from None
     if not isinstance(fields, dict) or not all(isinstance(k, str) for k in fields):
         raise BenchError(f"{path}: not a YAML mapping of fields; datasets/README.md says which there are")

@@ -65,7 +65,10 @@ def _captions(path: Path, fields: dict[str, Any]) -> dict[str, str]:
     if not words.is_file():
         plain, medium = "a {noun}" if fields.get("kind") == "style" else "{medium} of a {noun}", fields.get("medium")
         return {w: fill(plain, n, str(medium or "a picture")) for w, n in (("base", noun), ("complete", target))}
-    text = " ".join(words.read_text(encoding="utf-8").split())
+    try:
+        text = " ".join(words.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{words}: byte {error.start} is no UTF-8") from None
     complete, count = re.subn(whole_words(noun), lambda _: target, text) if noun else ("", 0)
     if count != 1:
         raise BenchError(f"{words}: names {noun!r} {count} times; once, the class's words, would be right")

@@ -124,7 +124,10 @@ class Past:
         for stage in (BASE, OWN):
             path = self.store.path(stage, key) / DONE
             if path.is_file():
-                said = json.loads(path.read_text(encoding="utf-8"))
+                try:
+                    said = json.loads(path.read_text(encoding="utf-8"))
+                except ValueError:  # damaged: the stage is made again
+                    continue
                 if said.get("about", {}).get("model") == model:
                     return sum(name.endswith(".png") for name in said.get("files", ()))
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +20,26 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    found = sqlite3.connect(path, timeout=60)
+    found.execute(
+        "CREATE TABLE IF NOT EXISTS feature (encoder TEXT, content TEXT, value BLOB, PRIMARY KEY (encoder, content))"
+    )
+    return found
+
+
 class FeatureCache:
     """Features in one SQLite file, keyed by content: every picture is encoded once an encoder."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=60)
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS feature"
-            " (encoder TEXT, content TEXT, value BLOB, PRIMARY KEY (encoder, content))"
-        )
+        try:
+            self._db = _opened(path)
+        except sqlite3.OperationalError:
+            raise  # locked, or no place to write
+        except sqlite3.DatabaseError:  # damaged: what is in it is only worked out again
+            path.rename(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
+            self._db = _opened(path)
 
     def close(self) -> None:
         """Closes the file."""

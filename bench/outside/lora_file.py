@@ -40,9 +40,13 @@ def taken_in(config: dict[str, Any], path: Path, *, weight: float, trigger: str 
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     folder, fused = model_folders(config["model"])
     weights = fingerprint(folder) + (fingerprint(fused) if fused else "")
+    from bench.outside.lora_layout import config_of
+
+    said = config_of(path, header(path).metadata, PREFIX[config["model"]["family"]])
     key = key_of(
         {
             "lora": content,
+            **({"config": said} if said else {}),
             "weight": weight,
             "model": weights,
             "code": code_of("outside/lora_file.py", "outside/lora_layout.py"),

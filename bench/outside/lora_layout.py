@@ -38,6 +38,8 @@ def factors(
     """
     _refuse(state, config)
     named, layout = _named(state, shapes, prefix)
+    if odd := [k for k, v in named.items() if k.endswith(".alpha") and v.numel() != 1]:
+        raise BenchError(f"{odd[0]}: one number would be right")
     alphas = {k.removesuffix(".alpha"): float(v) for k, v in named.items() if k.endswith(".alpha")}
     sides: dict[str, dict[str, Tensor]] = {}
     for key, value in named.items():

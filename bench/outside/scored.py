@@ -88,7 +88,7 @@ def score_outside(options: argparse.Namespace, args: Sequence[str]) -> int:
     if not any(o.lstrip("+").startswith("concept=") for o in options.overrides):
         raise BenchError("score: concept=NAME would be right: what the pictures or the LoRA are to show")
     name = options.name or _name(options.lora)
-    if not re.match(NAME, name) or name in names():
+    if not re.fullmatch(NAME, name) or name in names():
         raise BenchError(f"--name {name!r}: letters, digits, '.', '_' and '-', and no method's name, would be right")
     config, method = compose(["+method=none", *options.overrides])
     command = shlex.join(["python", "-m", "bench", "score", *args])

@@ -7,6 +7,8 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.pictures import FORMATS
+
 SIDE = 256  # a larger picture is embedded at this size
 
 
@@ -25,7 +27,7 @@ def picture(path: Path) -> Picture | None:
 
     if not path.is_file():
         return None
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         side = max(image.size)
         reduced = ImageOps.exif_transpose(image).convert("RGB")  # as the model sees it
     reduced.thumbnail((SIDE, SIDE))

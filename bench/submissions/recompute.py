@@ -7,13 +7,14 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bench import paths
-from bench.config import DatasetConfig, ProtocolConfig
+from bench.config import ProtocolConfig
 from bench.errors import BenchError
 from bench.row import Row, Value
 from bench.rows.checks import PLAIN, words
@@ -156,19 +157,25 @@ def _conf(group: str, name: str) -> dict[str, Any]:
     return {k: v for a in above for k, v in _conf(group, a).items()} | said
 
 
+def _here(world: dict[str, Any]) -> tuple[Path, Path | None] | None:
+    """Returns the folders of a dataset and of its pictures, where both are on this machine."""
+    if not world or not (folder := paths.embedded(str(world["path"]), paths.shipped("datasets"))).is_dir():
+        return None
+    pictures = Path(world["pictures"]) if world.get("pictures") else None
+    return None if pictures and not pictures.is_dir() else (folder, pictures)
+
+
 def against_world(row: Row, pictures: dict[str, str]) -> Iterator[str]:
     """Yields where concept and prompts are not those of the dataset and protocol, where the harness has these."""
     from bench.data.concept_file import load
     from bench.grid import grid, load_templates
-    from bench.plan import dataset_folder
 
     yield from _by_hand(row)
-    world, protocol = _conf("dataset", row.dataset), _conf("protocol", row.protocol)
-    if not world:
+    protocol = _conf("protocol", row.protocol)
+    if not (here := _here(_conf("dataset", row.dataset))):
         return
-    folder = dataset_folder(DatasetConfig.model_validate(world).path)
     try:
-        concept = load(folder, row.concept)
+        concept = load(here[0], row.concept, here[1])
     except BenchError:
         yield f"row.json: concept={row.concept}: the dataset {row.dataset} has no such concept"
         return
@@ -180,7 +187,7 @@ def against_world(row: Row, pictures: dict[str, str]) -> Iterator[str]:
         return
     if not protocol or row.status != "ok":
         return
-    cells = grid(concept, load_templates(folder), ProtocolConfig.model_validate(protocol).seeds).cells
+    cells = grid(concept, load_templates(here[0]), ProtocolConfig.model_validate(protocol).seeds).cells
     wanted = {f"{c.key}.png" for c in cells}
     if odd := sorted(wanted ^ set(pictures)):
         what = "is missing" if odd[0] in wanted else "is not asked for"

@@ -57,7 +57,7 @@ def found(run: Path, trust: bool = False) -> tuple[Row, Plan, Kept]:
     root = path.resolve().parent.parent.parent
     if not (root / "store").is_dir():
         raise BenchError(f"{path}: no store beside it; a run's folder under its root would be right")
-    planned = plan(row, overrides(row, trust), str(root))
+    planned = plan(row, overrides(row, trust), str(root), trust)
     keys = {k: v for k, v in row.fingerprints.items() if k != "concept_content"}
     missing = [stage for stage in ("train", "base", "generate", "score") if stage not in keys]
     if missing:

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.found import CARRIER
 from bench.plan import Plan
 from bench.row import Row
+from bench.rows.file import shown
 from bench.submissions.submission import SUFFIX
 from bench.sweeps.pairs import differences, pairs, show, verdict
 
@@ -90,17 +91,16 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(each)
 
 
-def plan(row: Row, given: list[str], root: str) -> Plan:
+def plan(row: Row, given: list[str], root: str, trust: bool = False) -> Plan:
     """Plans a row's run with its own hyperparameters, also where the values set for its model have changed since.
 
     Raises:
-        BenchError: the command makes another row than this.
+        BenchError: the command makes another row than this, or a hyperparameter names code that is not trusted.
     """
     from bench.compose import compose
     from bench.plan import make
 
-    given = [*given, f"root={root}"]
-    planned = make(*compose(given))
+    planned = make(*compose([*given, f"root={root}"]))
     mine = {"method": planned.method, "concept": planned.concept.name, "seed": planned.config["seed"]}
     mine |= {group: planned.config[group]["name"] for group in ("model", "dataset", "protocol")}
     for field, value in mine.items():
@@ -109,7 +109,12 @@ def plan(row: Row, given: list[str], root: str) -> Plan:
     if planned.hyperparameters == row.hyperparameters:
         return planned
     changed = {k: v for k, v in row.hyperparameters.items() if planned.hyperparameters.get(k) != v}
-    return make(*compose([*given, *(f"method.{k}={json.dumps(v)}" for k, v in changed.items())]))
+    if strange := [k for k in changed if k not in planned.hyperparameters]:
+        raise BenchError(f"hyperparameters.{shown(strange[0])}: no field of {row.method}")
+    own = [*given, *(f"method.{k}={json.dumps(v)}" for k, v in changed.items())]
+    if not trust:
+        _check_named(own)
+    return make(*compose([*own, f"root={root}"]))
 
 
 def rerun(path: Path, root: str | None, trust: bool) -> int:
@@ -121,7 +126,7 @@ def rerun(path: Path, root: str | None, trust: bool) -> int:
     from bench.run import preflight, run
 
     old = read(path)
-    planned = plan(old, overrides(old, trust), root or f"reruns/{old.digest()}")
+    planned = plan(old, overrides(old, trust), root or f"reruns/{old.digest()}", trust)
     preflight(planned)
     new, _ = run(planned)
     found = pairs(old, new)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.attack_keys import part_key
 from bench.forecast.steps import SIDES
+from bench.pictures import FORMATS
 from bench.store import Store
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _picture(path: Path, side: int) -> Image.Image | None:
 
     if not path.is_file():
         return None
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         shown = image.convert("RGB")
     shown.thumbnail((side, side))
     return shown
