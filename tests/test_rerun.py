@@ -87,7 +87,8 @@ WRONG = {
     "a target": ("python -m bench +method=none method._target_=shutil.rmtree", "shutil.rmtree"),
     "a list": ("python -m bench +method=none 'protocol.metrics=[os.path.join]'", "--trust"),
     "an interpolation": (
-        "python -m bench +method=dpg protocol.name=. 'method.reward={_target_: \"subprocess${protocol.name}getoutput\"}'",
+        "python -m bench +method=dpg protocol.name=. "
+        "'method.reward={_target_: \"subprocess${protocol.name}getoutput\"}'",
         "provenance.command",
     ),
     "the harness itself": (
