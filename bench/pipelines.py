@@ -47,7 +47,7 @@ DISCRETE = tuple(
 STRAIGHT = ("FlowMatchEulerDiscreteScheduler",)
 
 
-def check_parts(folder: Path) -> None:
+def _check_served(folder: Path) -> None:
     """Checks that a pipeline's sampler and autoencoder are such as a backbone serves.
 
     Raises:
@@ -85,7 +85,7 @@ def check_family(family: str, folder: Path) -> None:
         BenchError: it is not.
     """
     own = family_of(folder)
-    check_parts(folder)
+    _check_served(folder)
     if family != own:
         raise BenchError(f"model.family={family}: {folder} holds a {class_of(folder)} that predicts {own}; {own} would "
                          "be right")  # fmt: skip

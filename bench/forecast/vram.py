@@ -162,13 +162,17 @@ def _on(inner: Path) -> Any:
 
 def scale(folder: Path) -> int:
     """Returns the pixels a side of one latent."""
-    about = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-    return int(2 ** (len(about["block_out_channels"]) - 1))
+    return int(2 ** (len(_autoencoder(folder)["block_out_channels"]) - 1))
+
+
+def _autoencoder(folder: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+    return about
 
 
 def _tile(folder: Path) -> float:
     """Returns the pixels that an autoencoder decodes at once where it tiles: pictures of its own size are one tile."""
-    return float(json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")).get("sample_size", 512)) ** 2
+    return float(_autoencoder(folder).get("sample_size", 512)) ** 2
 
 
 def _latents(model: dict[str, Any], about: dict[str, Any], folder: Path) -> int:

@@ -12,14 +12,14 @@ from typing import Any
 import yaml
 
 from bench import paths
-from bench.config import set_apart
+from bench.config import NAME, set_apart
 from bench.meaning import meaningless
 from bench.row import Row, Value
 from bench.rows.file import place, shown
 from bench.rows.place import board_of, name_of
 from bench.values import entry
 
-PLAIN = re.compile(r"\w[\w.-]{0,99}")  # a name becomes a file, a folder, a heading and a link
+PLAIN = re.compile(NAME)  # a name becomes a file, a folder, a heading and a link
 VALUE = re.compile(r"\w[\w.-]{0,99}(/\w[\w.-]{0,99})?")
 TEXT = re.compile(r"[^<>|`\\\x00-\x1f\x7f]{0,200}")  # stands in tables and pages as it is
 TIME = re.compile(r"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d[+-]\d{4}")
