@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+log = logging.getLogger("bench")
 
 LISTENERS: list[Callable[[Path, dict[str, list[float]]], None]] = []  # told of the curves whenever a state is kept
 
@@ -49,10 +51,9 @@ class Checkpoint:
         """Fills in the state of a stage, if one was kept, and returns the step to go on from."""
         import torch
 
-        path = self.folder / f"{stage}.ckpt"
-        if not path.exists():
+        state = self._kept(stage)
+        if state is None:
             return 0
-        state = torch.load(path, weights_only=True, map_location="cpu")
         with torch.no_grad():
             for parameter, value in zip(parameters, state["parameters"], strict=True):
                 parameter.copy_(value)
@@ -63,6 +64,19 @@ class Checkpoint:
         curves.update(state["curves"])
         cost.update(state["cost"])
         return int(state["step"])
+
+    def _kept(self, stage: str) -> dict[str, Any] | None:
+        """Returns the state of a stage; None if there is none, or one that cannot be read."""
+        import torch
+
+        path = self.folder / f"{stage}.ckpt"
+        if not path.exists():
+            return None
+        try:
+            return dict(torch.load(path, weights_only=True, map_location="cpu"))
+        except Exception as error:  # a disk that was full, or fell out: torch has many errors for it
+            log.warning("%s: not a whole checkpoint (%s); training begins anew", path, type(error).__name__)
+            return None
 
     def discard(self) -> None:
         """Removes what was kept: the run is done."""

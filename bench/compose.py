@@ -44,6 +44,10 @@ def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
             return config, str(composed.hydra.runtime.choices.get("method", ""))
     except (HydraException, OmegaConfBaseException) as error:
         said = str(error)
+    except ValueError:  # Hydra's own of a group that is none
+        if not (nothing := [o for o in overrides if o.endswith("=null") and "." not in o]):
+            raise
+        said = f"{nothing[0]}: a name would be right"
     finally:
         HydraConfig.instance().cfg = None
     raise BenchError(_no_field(name, overrides, said) or _no_choice(said) or _one_line(said))

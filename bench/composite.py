@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from bench.concept import Concept, together
 
@@ -17,7 +17,7 @@ class Composite(BaseModel):
     name: str
     kind: Literal["subject_style", "multi", "roundtrip"]
     parts: list[str] = Field(min_length=1)
-    weights: list[float] = []
+    weights: list[FiniteFloat] = []
 
 
 def composed(said: Composite, parts: list[Concept], folder: Path) -> Concept:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, FiniteFloat, field_validator, model_validator
 
 
 class Reference(BaseModel):
@@ -53,7 +53,7 @@ class Concept(BaseModel):
     surrogate: str = ""
     aliases: list[str] = []
     parts: list[Concept] = []
-    weights: list[float] = []
+    weights: list[FiniteFloat] = []
     prompts: str = ""
     licence: str
     attribution: str = ""

@@ -88,6 +88,9 @@ class DatasetConfig(_Strict):
     pictures: str = ""
 
 
+Seeds = Annotated[int, Field(ge=0, le=10_000)]  # every picture stands in a plan: more would fill the memory
+
+
 class AttackConfig(_Strict):
     """What an attack may spend: words, steps of gradient, references a step, and pictures a prompt."""
 
@@ -95,7 +98,7 @@ class AttackConfig(_Strict):
     steps: PositiveInt = 1
     lr: PositiveFloat = 2e-2
     batch_size: PositiveInt = 4
-    seeds: PositiveInt
+    seeds: Annotated[Seeds, Field(ge=1)]
 
 
 class ProtocolConfig(_Strict):
@@ -104,7 +107,7 @@ class ProtocolConfig(_Strict):
     """
 
     name: str
-    seeds: dict[str, NonNegativeInt]
+    seeds: dict[str, Seeds]
     attacks: dict[Literal["words", "prefix", "inversion"], AttackConfig] | None = None
     metrics: list[str] = Field(min_length=1)
     objective: dict[str, dict[str, float]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import logging
 import re
 import sys
@@ -17,7 +16,7 @@ import yaml
 from bench import paths
 from bench.config import NAME
 from bench.errors import BenchError, near
-from bench.names import resolve_name
+from bench.names import find, resolve_name
 
 log = logging.getLogger("bench")
 GROUP = "conceptbench.methods"  # of entry points
@@ -147,10 +146,7 @@ def _of_point(point: metadata.EntryPoint) -> dict[str, Any]:
     where = f"entry point {GROUP} {point.name}={point.value}"
     if not point.attr.endswith((".yaml", ".yml")):
         return of_class(f"{point.module}.{point.attr}", where)
-    try:
-        spec = importlib.util.find_spec(point.module)
-    except ImportError:
-        spec = None
+    spec = find(point.module, where)
     if spec is None or not spec.submodule_search_locations:
         raise BenchError(f"{where}: no package {point.module!r} is installed")
     return _read(Path(next(iter(spec.submodule_search_locations))) / point.attr)

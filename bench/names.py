@@ -8,7 +8,10 @@ import importlib
 import importlib.util
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +33,22 @@ def resolve_name(target: str, field: str) -> Any:
     """
     module, _, name = target.rpartition(".")
     source_file(target, field)
-    try:
+    with _somebodys(_at(field, target)):
         loaded = importlib.import_module(module)
-    except Exception as error:  # whatever somebody's module does when it is imported
-        at = error if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1]
-        said = error.msg if isinstance(error, SyntaxError) else error
-        where = f"{at.filename}, line {at.lineno}"
-        raise BenchError(f"{_at(field, target)}: {type(error).__name__} in {where}: {said}") from error
     if not hasattr(loaded, name):
         raise BenchError(f"{_at(field, target)}: module {module} has no {name!r}")
     return getattr(loaded, name)
+
+
+@contextmanager
+def _somebodys(where: str) -> Iterator[None]:
+    """Says in one line what somebody's module does when it is imported, leaving the program included."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        at = error if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1]
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise BenchError(f"{where}: {type(error).__name__} in {at.filename}, line {at.lineno}: {said}") from error
 
 
 def _at(field: str, target: str) -> str:
@@ -53,13 +62,27 @@ def source_file(target: str, field: str) -> Path:
         BenchError: there is no such module.
     """
     module = target.rpartition(".")[0]
-    try:
-        spec = importlib.util.find_spec(module) if module else None
-    except (ImportError, ValueError):
-        spec = None
+    spec = find(module, _at(field, target))
     if spec is None or spec.origin is None or not spec.has_location:
         raise BenchError(f"{_at(field, target)}: no module {module!r} is installed")
     return Path(spec.origin)
+
+
+def find(module: str, where: str) -> ModuleSpec | None:
+    """Returns where a module lies, None if there is none; the packages it is in are imported, itself is not.
+
+    Raises:
+        BenchError: such a package cannot be imported; `where` begins the message.
+    """
+    with _somebodys(where):
+        try:
+            return importlib.util.find_spec(module) if module else None
+        except ValueError:
+            return None
+        except ModuleNotFoundError as error:
+            if error.name and f"{module}.".startswith(f"{error.name}."):
+                return None
+            raise  # what is not there is something that its package imports
 
 
 def source_hash(target: str, field: str) -> str:

@@ -61,7 +61,14 @@ def _weights(part: Path) -> Iterator[str]:
     """Yields the weight files that are not there: those an index names, or the only one."""
     indices = [p for p in part.glob("*.safetensors.index.json") if not VARIANT.search(p.name)]
     for index in indices:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()))
-        yield from (s for s in shards if not (part / s).is_file())
+        yield from (s for s in _shards(index) if not (part / s).is_file())
     if not indices and all(VARIANT.search(p.name) for p in part.glob("*.safetensors")):
         yield "model.safetensors" if part.name.startswith("text") else "diffusion_pytorch_model.safetensors"
+
+
+def _shards(index: Path) -> list[str]:
+    """Returns the files that an index spreads a part's weights over."""
+    try:
+        return sorted({str(s) for s in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise BenchError(f"{index}: no index of weights can be read from it; fetch it again") from None

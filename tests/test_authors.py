@@ -237,6 +237,23 @@ def test_a_module_that_cannot_be_imported_is_one_line(tmp_path: Path, capsys: py
     assert f"ModuleNotFoundError in {tmp_path / 'unimportable.py'}, line 2" in line
 
 
+@pytest.mark.parametrize(("body", "says"), [("1 / 0", "ZeroDivisionError"), ("raise SystemExit(0)", "SystemExit"),
+                                            ("import nothing_of_this_name", "ModuleNotFoundError")])  # fmt: skip
+def test_a_package_that_cannot_be_imported_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], body: str, says: str
+) -> None:
+    """Its modules cannot even be looked for."""
+    package = tmp_path / f"refuses_{says.lower()}"
+    (tmp_path / "method").mkdir()
+    package.mkdir()
+    (package / "__init__.py").write_text(f"x = 1\n{body}\n")
+    (package / "impl.py").write_text("class Mine: ...\n")
+    (tmp_path / "method" / "mine.yaml").write_text(f"_target_: {package.name}.impl.Mine\n")
+    assert main(["check", "mine", "--config-dir", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{says} in {package / '__init__.py'}, line 2" in line
+
+
 FAILS = {
     "returns nothing": ("def after(self, workbench): return None", "method failing: train returns NoneType"),
     "raises": ("def after(self, workbench): return {}['gone']", "KeyError: 'gone' (in failing.py, line "),

@@ -70,6 +70,11 @@ WRONG = {
     "dataset": (["+method=purecc", "dataset=dreamboth"], ["dreamboth", "stickers"]),
     "dataset path": (["+method=purecc", "dataset.path=/no/such/data"], ["/no/such/data"]),
     "model": (["+method=purecc", "model=sd9"], ["sd9", "sticker-flow"]),
+    "no model": (["+method=purecc", "model=null"], ["model=null", "a name"]),
+    "pictures without end": (
+        ["+method=purecc", "protocol.seeds.concept=100000000"],
+        ["protocol.seeds.concept=100000000", "10000"],
+    ),
     "model path": (["+method=purecc", "model.path=/no/such/model"], ["/no/such/model"]),
     "protocol": (["+method=purecc", "protocol=quik"], ["quik", "quick"]),
     "channel": (["+method=purecc", "+protocol.seeds.attack=1"], ["attack"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,7 @@ def test_a_round_trip_is_learned_and_erased_back_to_its_class(dataset: Path) -> 
         ("roundtrip", ["style_ink"], "one subject would be right"),
         ("multi", ["whole_cat", "roundtrip_cat"], "itself composite"),
         ("multi", ["whole_cat", "nobody"], "no concept 'nobody'"),
+        ("multi", ["whole_cat", "mix"], "mix is itself composite"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(
@@ -152,7 +154,7 @@ def test_parts_that_do_not_fit_are_refused(
 ) -> None:
     odd = tmp_path / "odd"
     odd.mkdir()
-    for name in {*parts, "whole_cat"} - {"nobody"}:
+    for name in {*parts, "whole_cat"} - {"nobody", "mix"}:
         (odd / "concepts").mkdir(exist_ok=True)
         (odd / "concepts" / name).symlink_to(dataset / "concepts" / name)
     (odd / "concepts" / "mix").mkdir()
@@ -160,6 +162,14 @@ def test_parts_that_do_not_fit_are_refused(
     (odd / "concepts" / "mix" / "concept.yaml").write_text(yaml.safe_dump(said))
     with pytest.raises(BenchError, match=says):
         load(odd, "mix")
+
+
+def test_a_weight_is_a_number(dataset: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset / "concepts", tmp_path / "odd" / "concepts")
+    said = yaml.safe_load((copy / "cat_in_ink" / "concept.yaml").read_text()) | {"weights": [float("nan"), 1]}
+    (copy / "cat_in_ink" / "concept.yaml").write_text(yaml.safe_dump(said))
+    with pytest.raises(BenchError, match=r"weights\.0: .*finite"):
+        load(tmp_path / "odd", "cat_in_ink")
 
 
 def _plan(*given: str) -> Any:

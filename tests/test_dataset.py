@@ -233,6 +233,28 @@ def test_a_wrong_list_is_named(tmp_path: Path, text: str) -> None:
         names(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("defaults: 3\nconcepts: {a: {}}\n", "defaults: a mapping"),
+        ("concepts: {a: [1]}\n", r"concepts\.a: a mapping"),
+        ("concepts: {a: {1: 2}}\n", r"concepts\.a: a mapping"),
+        ("concepts: {7: {}}\n", "'7', would be right"),
+    ],
+)
+def test_what_is_wrong_in_a_list_is_named(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "concepts.yaml").write_text(text)
+    with pytest.raises(BenchError, match=says):
+        names(tmp_path)
+
+
+def test_a_list_may_have_no_defaults_and_concepts_that_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "concepts.yaml").write_text("defaults:\nconcepts: {cup: , mug: {kind: erase}}\n")
+    assert names(tmp_path) == ["cup", "mug"]
+    with pytest.raises(BenchError, match=r"concepts\.yaml: class_phrase: Field required"):
+        load(tmp_path, "mug")
+
+
 def test_a_cameras_mpo_is_read_by_its_first_picture(mine: Path) -> None:
     """Eight subjects of DreamBooth are such files, by the name of .jpg."""
     first, second = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")

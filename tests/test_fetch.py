@@ -173,7 +173,7 @@ def _zip(path: Path, files: dict[str, bytes], link: str = "") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt", "C:\\out.txt"])
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt", "C:\\out.txt", "."])
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     path = _zip(tmp_path / "x.zip", {"a/good.txt": b"1", name: b"2"})
     with pytest.raises(BenchError, match="leads out of its folder"):
@@ -191,7 +191,9 @@ def test_a_link_and_a_bomb_are_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     whole = _zip(tmp_path / "x.zip", {"a.txt": b"text" * 99}).read_bytes()
-    for damaged in (whole[:-30], b"no zip", whole.replace(whole[40:44], b"\0\0\0\0", 1)):
+    deflated = whole.index(b"a.txt") + len(b"a.txt")
+    broken = whole[:deflated] + b"\xff" + whole[deflated + 1 :]  # no block of deflate begins so
+    for damaged in (whole[:-30], b"no zip", whole.replace(whole[40:44], b"\0\0\0\0", 1), broken):
         (tmp_path / "x.zip").write_bytes(damaged)
         with pytest.raises(BenchError, match="not a whole zip file"):
             unpack(tmp_path / "x.zip", tmp_path / "into")

@@ -384,6 +384,9 @@ def test_a_missing_shard_and_weights_of_another_precision_alone_are_named(tmp_pa
     (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(BenchError, match=r"model\.path=m: unet/more-00002-of-00002\.safetensors is missing"):
         check_parts(folder, "model.path=m")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").write_text('{"weight_map": {"a')
+    with pytest.raises(BenchError, match=r"safetensors\.index\.json: no index of weights"):
+        check_parts(folder, "model.path=m")
     (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").unlink()
     weights.rename(weights.with_suffix(".fp16.safetensors"))
     with pytest.raises(BenchError, match=r"unet/diffusion_pytorch_model\.safetensors is missing"):

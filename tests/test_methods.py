@@ -266,6 +266,24 @@ def test_the_priors_pictures_are_counted_once_however_often_it_is_interrupted(
     assert set(resumed.cost) == set(whole.cost) and not any(name.startswith("counted") for name in whole.cost)
 
 
+@pytest.mark.parametrize("left", [b"", b"PK", 400])
+def test_a_damaged_checkpoint_is_said_and_not_gone_on_from(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, left: bytes | int
+) -> None:
+    monkeypatch.setattr("bench.checkpoint.Checkpoint.due", lambda self: True)
+    method, checkpoint = CustomDiffusion(steps=3, prior_images=2), Checkpoint(tmp_path / "kept")
+    whole = method.train(*make())
+    interrupted(method, *make(), checkpoint)
+    (kept,) = (tmp_path / "kept").glob("*.ckpt")
+    kept.write_bytes(left if isinstance(left, bytes) else kept.read_bytes()[:left])
+    again, of = make()
+    again._checkpoint = checkpoint
+    resumed = method.train(again, of)
+    assert f"{kept}: not a whole checkpoint" in caplog.text
+    assert resumed.log == whole.log
+    assert resumed.cost["steps"] == whole.cost["steps"]
+
+
 def test_trainings_one_after_the_other_need_the_memory_of_one() -> None:
     parts = [Adapter(cost={"peak_memory_mib": peak, "steps": 5.0}) for peak in (100.0, 120.0)]
     assert merge(parts, [1, 1]).cost == {"peak_memory_mib": 120.0, "steps": 10.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from bench.errors import BenchError
@@ -34,13 +35,13 @@ def unpack(path: Path, folder: Path, inside: str = "") -> list[str]:
                 (folder / at).parent.mkdir(parents=True, exist_ok=True)
                 (folder / at).write_bytes(archive.read(member))  # whose CRC is checked
             return [str(at) for at in below.values()]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise BenchError(f"{path.name}: not a whole zip file: {str(error).splitlines()[0]}") from None
 
 
 def _harmless(path: Path, member: zipfile.ZipInfo) -> None:
     name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
         raise BenchError(f"{path.name}: {member.filename!r} leads out of its folder; refused, nothing was unpacked")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise BenchError(f"{path.name}: {member.filename!r} is a link; refused, nothing was unpacked")

@@ -73,9 +73,9 @@ def load_novel(dataset: Path, names: Sequence[str], pictures: Path | None = None
 def _composite(dataset: Path, path: Path, own: Composite, pictures: Path | None, source: str) -> Concept:
     """Puts the parts that a composite concept names together."""
     _check_name(path, own.name, path.parent.name)
+    if nested := [name for name in own.parts if "parts" in said(dataset, name, pictures)[0]]:  # or names itself
+        raise BenchError(f"{path}: parts: {nested[0]} is itself composite; plain concepts would be right")
     parts = [load(dataset, name, pictures, source) for name in own.parts]
-    if any(p.parts for p in parts):
-        raise BenchError(f"{path}: parts: a part is itself composite; plain concepts would be right")
     try:
         return composed(own, parts, parts[0].folder.parent)
     except ValueError as error:

@@ -59,7 +59,7 @@ def said(dataset: Path, name: str, pictures: Path | None = None) -> tuple[dict[s
     if (dataset / LIST).is_file():
         whole = _listed(dataset)
         own = whole["concepts"][name] or {}
-        return {"name": name} | whole.get("defaults", {}) | own, dataset / LIST, (pictures or dataset) / name
+        return {"name": name} | whole["defaults"] | own, dataset / LIST, (pictures or dataset) / name
     if is_photos(dataset):
         path = dataset / name / FILE
         fields = mapping(path) if path.is_file() else {}
@@ -97,7 +97,13 @@ def _read_list(path: Path, changed: int) -> dict[str, Any]:
     wrong = [k for k in whole if k not in ("defaults", "concepts")]
     if wrong or not isinstance(whole.get("concepts"), dict):
         raise BenchError(f"{path}: {wrong[0] if wrong else 'concepts'}: `defaults` and `concepts` are right")
-    return whole
+    defaults, concepts = whole.get("defaults") or {}, whole["concepts"]
+    if odd := [n for n in concepts if not isinstance(n, str)]:  # YAML reads 007 as a number, no as false
+        raise BenchError(f"{path}: concepts.{odd[0]}: a name in quotes, '{odd[0]}', would be right")
+    for field, value in {"defaults": defaults, **{f"concepts.{n}": own or {} for n, own in concepts.items()}}.items():
+        if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
+            raise BenchError(f"{path}: {field}: a mapping of fields, or nothing, would be right")
+    return {"defaults": defaults, "concepts": concepts}
 
 
 def fetched(name: str) -> str:

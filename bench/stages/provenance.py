@@ -43,6 +43,8 @@ def _cpu() -> str:
 
 def provenance(model: dict[str, Any]) -> dict[str, Any]:
     """Returns git state, package versions and hardware, and where and how precisely a model of `conf/model` ran."""
+    import torch
+
     from bench.backbone.place import called
 
     return {
@@ -53,7 +55,7 @@ def provenance(model: dict[str, Any]) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "threads": torch.get_num_threads(),
         "device": called(model["device"]),
         "dtype": model["dtype"],
     }
