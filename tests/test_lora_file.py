@@ -17,6 +17,7 @@ from torch import Tensor
 from bench.__main__ import main
 from bench.errors import BenchError
 from bench.outside.lora_file import modules, read
+from bench.outside.lora_layout import factors
 from bench.outside.tensor_file import HEADER
 from bench.row import Row
 from tests import tiny
@@ -103,6 +104,64 @@ def test_stock_diffusers_makes_the_same_of_the_file(layout: str, model: Model, t
     assert float((ours - plain).abs().max()) > 1e-3
 
 
+def _sgm(module: str) -> str:
+    """SDXL's own name of a module of diffusers' U-Net of three blocks with two layers each."""
+    if module.startswith("mid_block.attentions.0."):
+        return module.replace("mid_block.attentions.0", "middle_block.1")
+    kind, block, inner, layer, rest = module.split(".", 4)
+    place = {"down_blocks": ("input_blocks", 3 * int(block) + 1), "up_blocks": ("output_blocks", 3 * int(block))}[kind]
+    return f"{place[0]}.{place[1] + int(layer)}.{int(inner == 'attentions')}.{rest}"
+
+
+def test_kohyas_names_of_sdxl_are_its_authors(tmp_path: Path) -> None:
+    """Its scripts name modules as the authors' code does; stock diffusers makes the same of the file."""
+    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+
+    sizes = {"block_out_channels": (8, 16, 16), "transformer_layers_per_block": (1, 1, 2), "norm_num_groups": 8,
+             "attention_head_dim": (1, 2, 2), "cross_attention_dim": 16, "layers_per_block": 2}  # fmt: skip
+    kinds = {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+             "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")}  # fmt: skip
+    unet = UNet2DConditionModel(**sizes, **kinds)
+    weights = {n.removesuffix(".weight"): tuple(p.shape) for n, p in unet.named_parameters() if n.endswith(".weight")}
+    chosen = [m for m in weights if "attentions" in m and m.endswith(("to_q", "to_out.0", "proj_in"))]
+    assert len(chosen) > 30
+    state = {}
+    g = torch.Generator().manual_seed(0)
+    for m in chosen:
+        stem, (wide, deep) = f"lora_unet_{_sgm(m).replace('.', '_')}", weights[m][:2]
+        more = weights[m][2:]
+        state[f"{stem}.lora_down.weight"] = torch.randn(RANK, deep, *more, generator=g)
+        state[f"{stem}.lora_up.weight"] = torch.randn(wide, RANK, *(1 for _ in more), generator=g)
+        state[f"{stem}.alpha"] = torch.tensor(ALPHA)
+    named, layout = factors(state, {}, weights, "StableDiffusionXLPipeline")
+    assert layout == "kohya"
+    assert {k.partition(".lora_")[0] for k in named} == set(chosen)
+    found, alphas = StableDiffusionXLPipeline.lora_state_dict(dict(state), unet_config=unet.config)
+    unet.load_lora_adapter(found, network_alphas=alphas, prefix="unet")
+    for m in chosen:
+        theirs = unet.get_submodule(m).get_delta_weight("default_0")
+        ours = named[f"{m}.lora_B.weight"].flatten(1) @ named[f"{m}.lora_A.weight"].flatten(1)
+        torch.testing.assert_close(ours.reshape(theirs.shape), theirs)
+
+
+def test_kohyas_names_of_flux_are_its_authors() -> None:
+    """There queries, keys and values are one matrix, and a single block's also have its MLP in it."""
+    width, g = 3072, torch.Generator().manual_seed(0)
+    joint = {"double_blocks_0_img_attn_qkv": (3 * width, width), "single_blocks_1_linear1": (7 * width, width)}
+    state = {f"lora_unet_{m}.lora_down.weight": torch.randn(RANK, s[1], generator=g) for m, s in joint.items()}
+    state |= {f"lora_unet_{m}.lora_up.weight": torch.randn(s[0], RANK, generator=g) for m, s in joint.items()}
+    state |= {f"lora_unet_{m}.alpha": torch.tensor(ALPHA) for m in joint}
+    parts = {"transformer_blocks.0": ("attn.to_q", "attn.to_k", "attn.to_v"),
+             "single_transformer_blocks.1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}  # fmt: skip
+    shapes = {f"{b}.{m}": (4 * width if "mlp" in m else width, width) for b, own in parts.items() for m in own}
+    named, _ = factors(state, {}, shapes, "FluxPipeline")
+    assert {k.partition(".lora_")[0] for k in named} == set(shapes)
+    for (whole, _), (block, own) in zip(joint.items(), parts.items(), strict=True):
+        change = torch.cat([named[f"{block}.{m}.lora_B.weight"] @ named[f"{block}.{m}.lora_A.weight"] for m in own])
+        up, down = state[f"lora_unet_{whole}.lora_up.weight"], state[f"lora_unet_{whole}.lora_down.weight"]
+        torch.testing.assert_close(change, ALPHA / RANK * up @ down, atol=1e-4, rtol=1e-4)
+
+
 def test_a_transformers_lora_is_read(flow: Model, tmp_path: Path) -> None:
     pairs = _pairs(flow, "attn.to_")
     adapter, _ = read(_write(tmp_path / "a.safetensors", "diffusers", pairs, "transformer"), flow)
@@ -167,7 +226,11 @@ WRONG: dict[str, tuple[Callable[[Path, Model], Any], str]] = {
     ),
     "kohya's of SDXL": (
         lambda path, model: _write(path, "kohya", {"input_blocks_4_1_x": (torch.zeros(2, 4), torch.zeros(4, 2))}),
-        "names are those of kohya's scripts for SDXL and FLUX, of which diffusers' would be right",
+        "modules are not in this model",
+    ),
+    "kohya's of nothing": (
+        lambda path, model: _write(path, "kohya", {"input_blocks_x": (torch.zeros(2, 4), torch.zeros(4, 2))}),
+        "modules are not in this model",
     ),
     "another base model's shapes": (
         _changed(lambda s: s.update({k: torch.zeros(RANK, 768) for k in s if "to_k.lora_A" in k})),

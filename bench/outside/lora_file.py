@@ -12,6 +12,7 @@ from bench.backbone.files import fingerprint, model_folders
 from bench.errors import BenchError
 from bench.names import code_of
 from bench.outside.tensor_file import header
+from bench.pipelines import class_of
 from bench.plan import Plan, make
 from bench.store import Store, key_of
 
@@ -78,7 +79,9 @@ def read(path: Path, model: dict[str, Any], weight: float = 1.0) -> tuple[Adapte
     from bench.outside.lora_layout import config_of, factors
 
     try:
-        named, layout = factors(load_file(path), config_of(path, head.metadata, prefix), modules(model), prefix)
+        named, layout = factors(
+            load_file(path), config_of(path, head.metadata, prefix), modules(model), class_of(model_folders(model)[0])
+        )
     except SafetensorError as error:
         raise BenchError(f"{path}: {error}") from None
     except BenchError as error:

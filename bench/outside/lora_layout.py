@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
@@ -23,7 +24,7 @@ FACTOR = re.compile(r"(.+)\.(lora_A|lora_B|lora_down|lora_up)(?:\.default)?\.wei
 
 
 def factors(
-    state: Mapping[str, Tensor], config: Mapping[str, Any], shapes: Mapping[str, Shape], prefix: str
+    state: Mapping[str, Tensor], config: Mapping[str, Any], shapes: Mapping[str, Shape], pipeline: str
 ) -> tuple[dict[str, Tensor], str]:
     """Returns a LoRA's factors with alpha made part of them, and the layout they came in.
 
@@ -31,15 +32,15 @@ def factors(
         state: the file's tensors.
         config: of the LoRA as PEFT states it; may be empty.
         shapes: module → shape of its weight, of the denoiser it is to lie on.
-        prefix: of the denoiser in diffusers' files, `unet` or `transformer`.
+        pipeline: the class of the model's pipeline, whose names the file may have.
 
     Raises:
         BenchError: it is no LoRA on this denoiser alone; the message goes behind the file's name.
     """
     _refuse(state, config)
-    named, layout = _named(state, shapes, prefix)
-    if odd := [k for k, v in named.items() if k.endswith(".alpha") and v.numel() != 1]:
+    if odd := [k for k, v in state.items() if k.endswith(".alpha") and v.numel() != 1]:
         raise BenchError(f"{odd[0]}: one number would be right")
+    named, layout = _named(state, shapes, pipeline)
     alphas = {k.removesuffix(".alpha"): float(v) for k, v in named.items() if k.endswith(".alpha")}
     sides: dict[str, dict[str, Tensor]] = {}
     for key, value in named.items():
@@ -51,8 +52,7 @@ def factors(
             )
     if foreign := [m for m in sides if m not in shapes]:
         where = f"{len(foreign)} of its {len(sides)} modules are not in this model, {foreign[0]!r} the first"
-        names = ", or its names are those of kohya's scripts for SDXL and FLUX, of which diffusers' would be right"
-        raise BenchError(f"{where}: it was trained on another base model{names if layout == 'kohya' else ''}")
+        raise BenchError(f"{where}: it was trained on another base model")
     out: dict[str, Tensor] = {}
     for module, pair in sorted(sides.items()):
         rank = _rank(module, pair, shapes[module])
@@ -79,18 +79,47 @@ def _refuse(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
 
 
 def _named(
-    state: Mapping[str, Tensor], shapes: Mapping[str, Shape], prefix: str
+    state: Mapping[str, Tensor], shapes: Mapping[str, Shape], pipeline: str
 ) -> tuple[dict[str, Tensor], str]:  # fmt: skip
     """Returns tensors by the denoiser's own module names, and the layout."""
-    from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
-
     if all(k.startswith(KOHYA) for k in state):  # dots became underscores: only the model itself knows which
         modules = {f"{start}{m.replace('.', '_')}": m for start in KOHYA for m in shapes}
-        split = ((k.partition("."), v) for k, v in state.items())
-        return {f"{modules.get(stem, stem)}.{rest}": v for (stem, _, rest), v in split}, "kohya"
-    layout = "PEFT" if all(k.startswith(PEFT) for k in state) else "diffusers"
-    bare = {k.removeprefix(PEFT).removeprefix(f"{prefix}.").replace(".processor.", "."): v for k, v in state.items()}
-    return convert_unet_state_dict_to_peft(bare), layout
+        split = [(k.partition("."), v) for k, v in state.items()]
+        if any(stem in modules for (stem, _, _), _ in split):
+            return {f"{modules.get(stem, stem)}.{rest}": v for (stem, _, rest), v in split}, "kohya"
+        return _bare(_renamed(state, shapes, pipeline)), "kohya"
+    return _bare(state), "PEFT" if all(k.startswith(PEFT) for k in state) else "diffusers"
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns tensors by their modules alone, of files of diffusers and PEFT."""
+    from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
+
+    within = re.compile(rf"^({re.escape(PEFT)})?((unet|transformer)\.)?")
+    return convert_unet_state_dict_to_peft({within.sub("", k).replace(".processor.", "."): v for k, v in state.items()})
+
+
+def _renamed(state: Mapping[str, Tensor], shapes: Mapping[str, Shape], pipeline: str) -> dict[str, Tensor]:
+    """Returns a file whose modules go by the names of the model's authors (of SDXL, FLUX.1) as diffusers names them."""
+    import diffusers
+
+    layers = len({m.split(".")[3] for m in shapes if m.startswith("down_blocks.0.resnets.")})
+    about = {"unet_config": SimpleNamespace(layers_per_block=layers)} if layers else {}
+    try:
+        found = getattr(diffusers, pipeline).lora_state_dict(_scaled(state), **about)
+    except Exception:  # of names and shapes that it does not know, one after the other
+        return dict(state)
+    return dict(found[0] if isinstance(found, tuple) else found)
+
+
+def _scaled(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns a file of kohya's with alpha made part of the factors: diffusers keeps it under names of its own."""
+    out = {k: v for k, v in state.items() if not k.endswith(".alpha")}
+    for key in state.keys() - out.keys():
+        up, down = (f"{key.removesuffix('alpha')}lora_{side}.weight" for side in ("up", "down"))
+        if up in out and down in out:
+            out[up] = out[up].float() * float(state[key]) / max(1, len(out[down]))
+    return out
 
 
 def _rank(module: str, pair: dict[str, Tensor], weight: Shape) -> int:
