@@ -42,7 +42,8 @@ A run is composed of these groups and values (conf/ has them all):
   gate=auto  of adapters that act prompt by prompt: auto, open, closed or a strength
   customizer=NAME  what teaches a round trip the concept that is then erased
   root=runs  where runs are kept; issuing a command again continues it
-  --config-dir FOLDER  adds methods of your own: FOLDER/method/NAME.yaml, their Python files beside it
+  --config-dir FOLDER  adds methods of your own: FOLDER/method/NAME.yaml, their Python files beside it; and models,
+             datasets and protocols: FOLDER/model/NAME.yaml, …
   method._target_=their_package.TheirMethod  a method by its class; packages enter theirs under conceptbench.methods
   method.FIELD=VALUE sets one hyperparameter; -m sweeps over comma-separated values
   launcher=basic  how a sweep is spread: {launchers}; launcher.FIELD=VALUE sets what it takes

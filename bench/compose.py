@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from bench import found, paths
-from bench.config import check
+from bench.config import check, check_names
 from bench.errors import BenchError, near
 
 
@@ -20,15 +20,17 @@ def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
     Raises:
         BenchError: an override names what is not there, or no method is given.
     """
-    config, method = _composed("config", found.prepared(overrides))
+    config, chosen = _composed("config", found.prepared(overrides))
     if "method" not in config:
         raise BenchError(f"no method given; +method=NAME with one of {', '.join(found.names())} would be right")
-    called = found.called(method, str(config["method"].get("_target_")))
-    return check(config) | {"_given": list(overrides)}, called
+    called = found.called(chosen["method"], str(config["method"].get("_target_")))
+    checked = check(config)
+    check_names(checked, chosen)
+    return checked | {"_given": list(overrides)}, called
 
 
-def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
-    """Composes a primary configuration. Returns it as plain containers, and the choice of a method."""
+def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Composes a primary configuration. Returns it as plain containers, and group → which of it was taken."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
@@ -41,7 +43,7 @@ def _composed(name: str, overrides: list[str]) -> tuple[dict[str, Any], str]:
             composed = hydra_compose(name, overrides=overrides, return_hydra_config=True)
             plain = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
             config: Any = OmegaConf.to_container(plain, resolve=True)
-            return config, str(composed.hydra.runtime.choices.get("method", ""))
+            return config, {str(group): str(taken) for group, taken in composed.hydra.runtime.choices.items()}
     except (HydraException, OmegaConfBaseException) as error:
         said = str(error)
     except ValueError:  # Hydra's own of a group that is none

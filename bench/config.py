@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from bench.errors import BenchError
-from bench.paths import shipped
+from bench.paths import choices, shipped
 
 NAME = r"^\w[\w.-]{0,99}$"  # names become folders
 
@@ -161,19 +161,44 @@ def _means_another(word: str, words: Sequence[str]) -> bool:
     """Whether one override of a command makes what it names something else under the same name."""
     group, _, rest = word.partition("=")[0].partition(".")
     field = rest.partition(".")[0]
-    if field not in MEANT.get(group, ()) or any(w.startswith(f"{group}.name=") for w in words):
+    named = next((w.partition("=")[2] for w in reversed(words) if w.startswith(f"{group}.name=")), "")
+    if field == "name" and group in MEANT:
+        return named in choices(group) and named != _chosen(group, words)
+    if field not in MEANT.get(group, ()) or (named and named not in choices(group)):
         return False
     return field != "path" or _embedded(group, words)
 
 
+def _chosen(group: str, words: Sequence[str]) -> str:
+    """Returns which of a group a command takes; nothing where it names none."""
+    return next((w.partition("=")[2] for w in words if w.startswith(f"{group}=")), "")
+
+
 def _embedded(group: str, words: Sequence[str]) -> bool:
     """Whether what a command takes of a group is shipped, so that its path is what its name stands for."""
-    name = next((w.partition("=")[2] for w in words if w.startswith(f"{group}=")), "")
+    name = _chosen(group, words)
     path = shipped("conf") / group / f"{name}.yaml"
     if not re.fullmatch(NAME, name) or not path.is_file():
         return not name  # the harness's own, where none is named
     said = yaml.safe_load(path.read_text(encoding="utf-8"))
     return str(said.get("path", "")).startswith("embedded:")
+
+
+def check_names(config: dict[str, Any], chosen: Mapping[str, str]) -> None:
+    """Checks that nothing goes by the name of another model, dataset or protocol of the harness.
+
+    Args:
+        config: a composed configuration.
+        chosen: group → which of it was taken.
+
+    Raises:
+        BenchError: one does: its rows would stand among the other's.
+    """
+    for group in MEANT:
+        name = config[group]["name"]
+        if name != chosen.get(group) and name in choices(group):
+            said = f"{group}.name={name}: the harness has a {group} of this name"
+            raise BenchError(f"{said}, and {group}={chosen.get(group)} is another; a name of its own would be right")
 
 
 def first_error(error: ValidationError) -> str:

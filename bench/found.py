@@ -19,6 +19,7 @@ from bench.errors import BenchError, near
 from bench.names import find, resolve_name
 
 log = logging.getLogger("bench")
+GROUPS = ("method", "model", "dataset", "protocol")  # what a folder of one's own may hold
 GROUP = "conceptbench.methods"  # of entry points
 OPTION, CARRIER = "--config-dir", "hydra.searchpath="
 CHOICE, TARGET = re.compile(r"\+{0,2}method=(.*)", re.DOTALL), re.compile(r"\+{0,2}method\._target_=(.*)", re.DOTALL)
@@ -75,18 +76,20 @@ def prepared(overrides: Sequence[str]) -> list[str]:
 
 
 def add_folder(folder: Path) -> None:
-    """Adds a folder's `method/NAME.yaml` to the methods; Python files that lie in the folder are found as well.
+    """Adds a folder's `method/NAME.yaml` to the methods, and its models, datasets and protocols to those there are;
+    Python files that lie in the folder are found as well.
 
     Raises:
-        BenchError: it holds none, or one under the name of a method of the harness.
+        BenchError: it holds none, or one under the name of one of the harness.
     """
     if folder in FOLDERS:
         return
-    if not any((folder / group).is_dir() for group in ("method", "model", "dataset", "protocol")):
+    if not any((folder / group).is_dir() for group in GROUPS):
         raise BenchError(f"{OPTION} {folder}: a folder that holds method/NAME.yaml would be right")
-    own = {p.stem for p in (folder / "method").glob("*.yaml")}
-    if taken := sorted(own & set(paths.choices("method"))):
-        raise BenchError(f"{folder / 'method' / taken[0]}.yaml: the harness has a {taken[0]}; another name is right")
+    for group in GROUPS:
+        own = {p.stem for p in (folder / group).glob("*.yaml")}
+        if taken := sorted(own & set(paths.choices(group))):
+            raise BenchError(f"{folder / group / taken[0]}.yaml: the harness has a {taken[0]}; another name is right")
     FOLDERS.append(folder)
     sys.path.append(str(folder.absolute()))
 

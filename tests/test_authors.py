@@ -134,6 +134,25 @@ def test_a_folder_adds_no_method_of_the_harness(tmp_path: Path) -> None:
     assert main(["--config-dir"]) == 2
 
 
+def test_a_folder_may_hold_models_datasets_and_protocols_of_other_names(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for group, shipped in (("model", "sticker-unet"), ("dataset", "stickers"), ("protocol", "quick")):
+        (tmp_path / "own" / group).mkdir(parents=True)
+        text = (root / "conf" / group / f"{shipped}.yaml").read_text()
+        (tmp_path / "own" / group / "my.yaml").write_text(text.replace(f"name: {shipped}", "name: my", 1))
+    args = ["--config-dir", str(tmp_path / "own"), "+method=none", "model=my", "dataset=my", "protocol=my"]
+    assert main(["plan", *args, "concept=poodle"]) == 0
+    model = tmp_path / "own" / "model" / "my.yaml"
+    model.write_text(model.read_text().replace("name: my", "name: sticker-flow"))
+    capsys.readouterr()
+    assert main(["plan", *args]) == 2
+    assert "model.name=sticker-flow: the harness has a model of this name" in capsys.readouterr().err
+    model.rename(model.with_name("sdxl.yaml"))
+    with pytest.raises(BenchError, match=r"sdxl\.yaml: the harness has a sdxl"):
+        found.add_folder(model.parent.parent / "model" / "..")
+
+
 HEAD = """
 from dataclasses import dataclass, field
 from typing import Any, ClassVar

@@ -75,6 +75,7 @@ WRONG = {
         ["+method=purecc", "protocol.seeds.concept=100000000"],
         ["protocol.seeds.concept=100000000", "10000"],
     ),
+    "another's name": (["+method=purecc", "model.name=sticker-unet"], ["a model of this name", "model=sticker-flow"]),
     "model path": (["+method=purecc", "model.path=/no/such/model"], ["/no/such/model"]),
     "protocol": (["+method=purecc", "protocol=quik"], ["quik", "quick"]),
     "channel": (["+method=purecc", "+protocol.seeds.attack=1"], ["attack"]),
