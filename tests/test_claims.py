@@ -42,7 +42,7 @@ def _row(method: str, concept: str, seed: int, value: float, **fields: Any) -> R
 def _rows(differences: list[float], seeds: int = 2) -> list[Row]:
     """Returns rows of a and b that differ by these, a concept each, around different levels."""
     out = []
-    for k, (concept, difference) in enumerate(zip(CONCEPTS, differences, strict=False)):
+    for k, (concept, difference) in enumerate(zip([*CONCEPTS, "pig", "yak"], differences, strict=False)):
         for seed in range(seeds):
             out += [_row("a", concept, seed, 0.2 * k + difference), _row("b", concept, seed, 0.2 * k)]
     return out
@@ -78,6 +78,25 @@ def test_too_few_concepts_decide_nothing_and_are_named() -> None:
     assert verdict.word == "undecided"
     assert verdict.why == f"3 of at least {FEWEST} concepts: cat, cow, dog"
     assert verdict.difference[1] > 0
+
+
+def test_an_interval_alone_decides_nothing() -> None:
+    """Where the sign-flip test says that chance does as well: here with one of six concepts on the other side."""
+    found = _judge(_rows([0.1, 0.1, 0.1, 0.1, 0.1, -0.01]))
+    assert found.difference[1] > 0.02 and found.p == pytest.approx(4 / 64)
+    assert (found.word, found.why) == ("undecided", "p = 0.06: the concepts are not of one sign")
+    found = _judge(_rows([0.1, 0.1, 0.1, 0.1, 0.1, 0.01]))
+    assert (found.word, found.p) == ("reproduced", 2 / 64)
+    assert _judge(_rows([0.02, 0.03, 0.04, 0.05])).p == 0.125  # the smallest of four concepts
+
+
+def test_what_diverged_on_a_concept_leaves_no_sample() -> None:
+    rows = _rows([0.02, 0.03, 0.04, 0.05])
+    lost = [_row("b", "pig", s, 0.0, status="diverged", reason="nan", measured={}) for s in (0, 1)]
+    found = _judge(
+        [*rows, *lost, _row("a", "pig", 0, 0.1), _row("b", "cat", 2, 0.0, status="failed", reason="x", measured={})]
+    )
+    assert (found.word, found.why, found.lost) == ("undecided", "no run went well on pig", ("pig",))
 
 
 def test_only_common_concepts_and_seeds_count() -> None:

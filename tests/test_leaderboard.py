@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -107,6 +109,30 @@ def test_no_single_row_moves_an_anchor() -> None:
     odd = {"none": {"dino": _value(0.95)}, "references": {"dino": _value(0.9)}}
     board = analyse([make("a", "cat", anchors=odd), make("a", "cow", anchors=odd), *rows])
     assert board.anchors["none"]["dino"][0][0] == pytest.approx(0.1)
+
+
+def test_what_had_been_learned_is_another_with_each_seed() -> None:
+    """Before it was erased: of two trainings neither is the other, and the order of the rows is no reason."""
+    rows = []
+    for m, seed in itertools.product("abc", (0, 1)):
+        odd = 0.01 * (m == "a" and seed == 0)  # one that rounds otherwise
+        learned = {"learned": {"dino": _value(0.2 + 0.4 * seed + odd)}}
+        rows += [make(m, c, seed=seed, anchors=learned, dino=0.5 + 0.1 * seed) for c in ("cat", "cow")]
+    for order in (rows, rows[::-1]):
+        board = analyse(order)
+        assert board.cells.anchors["learned"]["dino"] == pytest.approx(np.array([[0.2, 0.6], [0.2, 0.6]]))
+        assert board.anchors["learned"]["dino"][0][0] == pytest.approx(0.4)
+
+
+def test_the_first_columns_few_easy_concepts_top_no_board() -> None:
+    measured = {"dino": _value(0.5), "clip_t": _value(0.5)}
+    rows = [make("honest", c, measured=measured) for c in ("cat", "cow", "dog")]
+    rows += [make("cherry", c, measured={"clip_t": _value(0.4)}) for c in ("cow", "dog")]
+    rows += [make("cherry", "cat", measured=measured | {"dino": _value(0.9)})]
+    board = analyse(rows)
+    assert board.cells.methods == ["honest", "cherry"]
+    page = board_page.render(board, Path("none"))
+    assert page.count(" data-few>") == 1  # and stays last when the page is sorted by it
 
 
 def test_lower_is_better_where_it_is() -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from bench.boards.cells import entrants, shared
 from bench.boards.paired import against, holm, sign_flip
 from bench.boards.power import Components, components, needed, power
-from bench.boards.ranks import complete, rank, ranks
+from bench.boards.ranks import rank, ranks
 from bench.boards.resample import drawn, intervals, resampled
 from bench.errors import BenchError
 from bench.stats import widening
@@ -130,6 +131,7 @@ def test_one_concept_has_no_interval_whatever_its_seeds() -> None:
     mean, low, high = intervals(values)
     assert mean[0] == pytest.approx(0.25) and np.isnan([low[0], high[0]]).all()
     assert low[1] < mean[1] < high[1]
+    values[1, 1] = 0.2
     found, *bounds = ranks(values[:, 1:2], "higher")
     assert found.tolist() == [1, 2] and np.isnan(bounds).all()
 
@@ -166,10 +168,33 @@ def test_who_lacks_a_concept_is_not_ranked_and_one_concept_more_stops_nobody() -
     values = np.full((4, 3, 1), 0.5)
     values[:3, 2] = np.nan  # only the last has the third concept
     values[1, 1] = np.nan
-    entered, concepts = complete(values)
+    entered, runs = entrants(np.isfinite(values))
     assert entered.tolist() == [True, False, True, True]
-    assert concepts.tolist() == [True, True, False]
+    assert runs.any(1).tolist() == [True, True, False]
     assert np.isnan(ranks(values, "higher")[0][1])
+
+
+def test_who_lacks_seeds_is_not_ranked_and_one_run_of_ten_may_be_missing() -> None:
+    """A method whose unlucky seeds diverged, or were never run, is held against nobody's unlucky ones."""
+    values = np.tile(np.linspace(0.4, 0.6, 3), (4, 5, 1))
+    values[0, :, 0] = np.nan
+    values[1, 0, 0] = np.nan
+    entered, runs = entrants(np.isfinite(values))
+    assert entered.tolist() == [False, True, True, True] and runs.all()
+    assert np.isnan(ranks(values, "higher")[0][0])
+    more = np.concatenate([values[1:], np.full((3, 5, 1), 0.9)], axis=2)  # a seed that all but one have
+    more[0, :, 3] = np.nan
+    assert entrants(np.isfinite(more))[0].tolist() == [False, True, True]
+    more[1, :, 3] = np.nan  # a seed that one has is nobody's business
+    assert entrants(np.isfinite(more))[0].all() and ranks(more, "higher")[0].tolist() == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("had", "kept"), [([15, 15, 15, 8, 8, 8, 8], 15), ([15, 1], 15), ([15, 8], 8), ([15, 14, 15], 14)]
+)
+def test_few_concepts_of_many_methods_take_none_from_the_others(had: list[int], kept: int) -> None:
+    measured = np.arange(15) < np.array(had)[:, None]
+    assert shared(measured).sum() >= kept and entrants(measured[:, :, None])[0][0]
 
 
 def test_variance_components() -> None:
@@ -188,6 +213,27 @@ def test_power_is_what_the_test_finds(concepts: int, seeds: int, difference: flo
     rng = np.random.default_rng(0)
     found = sign_flip(difference + _rows(rng, 3000, concepts, seeds, 0.1, 0.05).mean(-1)) <= 0.05
     assert found.mean() == pytest.approx(power(difference, concepts, seeds, spread, 0.05), abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("concepts", "difference", "alpha"), [(6, 0.17, 0.05), (9, 0.17, 0.05 / 8), (10, 0.2, 0.05 / 16)]
+)
+def test_power_at_the_fewest_concepts_is_what_the_test_finds(concepts: int, difference: float, alpha: float) -> None:
+    """There all must lie on one side: a t test would promise 0.15 to 0.25 more."""
+    spread = Components(0.1**2, 0.05**2)
+    rng = np.random.default_rng(1)
+    found = sign_flip(difference + _rows(rng, 3000, concepts, 2, 0.1, 0.05).mean(-1)) <= alpha
+    assert found.mean() == pytest.approx(power(difference, concepts, 2, spread, alpha), abs=0.04)
+
+
+def test_what_was_tried_on_few_concepts_makes_no_others_p_larger() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 8, 2)) + np.array([0, 2, 2, 0, 0])[:, None, None]
+    values[3:, 4:] = np.nan
+    whole = np.isfinite(values).all((1, 2))
+    alone, beside = against(values[:3], 0), against(values, 0, whole)
+    assert beside.adjusted[:3].tolist()[1:] == alone.adjusted.tolist()[1:]
+    assert against(values, 0).adjusted[1] > beside.adjusted[1]
+    assert beside.adjusted[3] == pytest.approx(min(1, 2 * beside.p[3])) or beside.p[3] > beside.p[4]
 
 
 def test_concepts_needed() -> None:

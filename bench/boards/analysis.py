@@ -73,10 +73,10 @@ def analyse(rows: Sequence[Row]) -> Board:
         columns=columns,
         costs=config["costs"],
         values={c: intervals(v, bounds=_bounds(c)) for c, v in cells.values.items()},
-        anchors={a: {c: intervals(v[None, :, None], bounds=_bounds(c)) for c, v in own.items()}
+        anchors={a: {c: intervals(v[None], bounds=_bounds(c)) for c, v in own.items()}
                  for a, own in cells.anchors.items()},
         baseline=None if at is None else baseline,
-        differences={} if at is None else {c: against(cells.values[c], at) for c in columns},
+        differences={} if at is None else {c: against(cells.values[c], at, cells.whole) for c in columns},
         ranks={c: ranks(cells.values[c], cells.better[c], _bounds(c)) for c in columns},
         fronts=[front(cells, name, pair, columns[0], config["worst"])
                 for name, pair in pairs.items() if set(pair) <= set(cells.values)],

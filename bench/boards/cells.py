@@ -28,10 +28,12 @@ class Cells:
         seeds: of all rows.
         values: column → (methods, concepts, seeds), NaN where not measured.
         better: column → higher, lower or zero.
-        anchors: anchor → column → (concepts,).
+        anchors: anchor → column → (concepts, seeds).
         idle: (methods,): whether no run differs from the model before it.
         copies: method → the method that had the same values before it.
         covered: (methods,): on how many of the concepts something was measured.
+        whole: (methods,): whether they were measured on every concept, and in nearly all the runs the others have; the
+            means of those who were not are of fewer.
     """
 
     methods: list[str]
@@ -44,12 +46,7 @@ class Cells:
     idle: Array
     copies: dict[str, str]
     covered: Array
-
-    @property
-    def whole(self) -> Array:
-        """(methods,): whether they were measured on every concept; the means of the others are of fewer."""
-        whole: Array = self.covered == len(self.concepts)
-        return whole
+    whole: Array
 
     @cached_property
     def on(self) -> dict[str, Array]:
@@ -97,42 +94,61 @@ def gather(rows: Sequence[Row], columns: Sequence[str], costs: Sequence[str]) ->
         for column, value in values_of(row, better, costs):
             values[column][cell] = value
     values |= {c: settled(c, values[c]) for c in costs}
-    anchors = {a: anchor(good, a, directions, costs, at[1]) for a in ANCHORS}
+    anchors = {a: anchor(good, a, directions, costs, axes[1:]) for a in ANCHORS}
     copies = _copies(own, better)
-    held, covered = _covered([values[c] for c in better], len(axes[0]), len(axes[1]))
+    measured = np.zeros([len(a) for a in axes], bool)
+    for column in better:
+        measured |= np.isfinite(values[column])
+    whole, runs = entrants(measured)
+    held = np.where(runs.any(), runs.any(1), True)  # all, where nothing was measured
+    covered = measured[:, held].any(-1).sum(1)
     concepts = [c for c, h in zip(axes[1], held, strict=True) if h]
     values = {c: v[:, held] for c, v in values.items()}
     anchors = {a: {c: v[held] for c, v in of.items() if np.isfinite(v[held]).any()} for a, of in anchors.items()}
-    order = _order(axes[0], values, directions, covered == len(concepts))
+    order = _order(axes[0], values, directions, whole)
     methods = [axes[0][i] for i in order]
     idle = np.array([all(unmoved(r) for r in own if r.method == m) for m in methods], bool)
     ordered = {c: v[order] for c, v in values.items()}
     beyond = [c for c in axes[1] if c not in concepts]
-    return Cells(methods, concepts, beyond, axes[2], ordered, directions, anchors, idle, copies, covered[order])
+    return Cells(methods, concepts, beyond, axes[2], ordered, directions, anchors, idle, copies, covered[order],
+                 whole[order])  # fmt: skip
+
+
+NEARLY = 0.9  # of the runs that methods are held to: one of ten may have diverged
 
 
 def shared(measured: Array) -> Array:
-    """Returns the concepts that methods are held to: those that half of them have, and two at least.
+    """Returns what methods are held to, of concepts or runs: what half of them have, and two at least.
 
-    Counted are methods with more than half as many concepts as the third best has. So neither can a method or two with
-    concepts of their own make everybody else lack some, nor can many that were tried on a few take the others' away.
+    Counted are methods with nearly as much as the third best has. So neither can a method or two with concepts of their
+    own make everybody else lack some, nor can many that were tried on a few take the others' away. Of two methods alone
+    one counts if it has more than half of what the other has.
 
     Args:
-        measured: (methods, concepts) of bools.
+        measured: (methods, n) of bools.
     """
     had = measured.sum(1)
-    third = np.sort(had)[-3] if len(had) >= 3 else 0
-    counted = measured[had > third / 2]
-    return counted.sum(0) >= max(1, min(len(counted), 2), len(counted) / 2)
+    least = NEARLY * np.sort(had)[-3] if len(had) >= 3 else had.max(initial=0) / 2
+    counted = measured[(had >= least) & (had > 0)] if len(had) >= 3 else measured[had > least]
+    held: Array = counted.sum(0) >= max(1, min(len(counted), 2), len(counted) / 2)
+    return held
 
 
-def _covered(values: Sequence[Array], methods: int, concepts: int) -> tuple[Array, Array]:
-    """Returns which concepts are shared, all where nothing was measured; and on how many of them each method was."""
-    if not values:
-        return np.ones(concepts, bool), np.zeros(methods, int)
-    measured = np.isfinite(np.stack(values)).any((0, -1))  # (methods, concepts)
-    held = shared(measured) if measured.any() else np.ones(concepts, bool)
-    return held, measured[:, held].sum(1)
+def entrants(measured: Array) -> tuple[Array, Array]:
+    """Returns who can be held against the others, (methods,), and in which runs, (concepts, seeds): those that were
+    measured on every concept of these, and in nearly all of them.
+
+    A method that fails on the hard concepts, or with the unlucky seeds, must not win by the others.
+
+    Args:
+        measured: (methods, concepts, seeds) of bools.
+    """
+    runs: Array = shared(measured.reshape(len(measured), int(np.prod(measured.shape[1:])))).reshape(measured.shape[1:])
+    own = np.where(runs, measured, False)
+    concepts = own.any(2).sum(1)
+    counts = own.sum((1, 2))
+    who: Array = (concepts == runs.any(1).sum()) & (counts >= NEARLY * runs.sum()) & (counts > 0)
+    return who, runs
 
 
 def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, str], whole: Array) -> list[int]:
@@ -144,6 +160,7 @@ def _order(methods: Sequence[str], values: dict[str, Array], better: dict[str, s
         return list(indices)
     first = next(iter(values))
     score = np.nan_to_num(oriented(means(values[first]), better[first]), nan=-np.inf)
+    whole = whole & entrants(np.isfinite(values[first]))[0]
     return sorted(indices, key=lambda i: (score[i] == -np.inf, not whole[i], -score[i], methods[i]))
 
 

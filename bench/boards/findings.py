@@ -120,8 +120,8 @@ class Figures:
     def risen(self, column: str) -> str:
         """Returns in how many runs a value is above the untouched model's on that concept, `120 of 121`."""
         values, before = self.board.cells.values[column], self.board.cells.anchors["none"][column]
-        there = np.isfinite(values) & np.isfinite(before)[:, None]
-        return f"{int((there & (values > before[:, None])).sum())} of {int(there.sum())}"
+        there = np.isfinite(values) & np.isfinite(before)
+        return f"{int((there & (values > before)).sum())} of {int(there.sum())}"
 
     def bad(self, method: str) -> str:
         """Returns how many of a method's runs diverged or failed, `3 of 16`."""

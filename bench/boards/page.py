@@ -109,10 +109,12 @@ def _cell(board: Board, column: dict[str, Any], index: int) -> dict[str, Any]:
     mean, low, high = (float(v[index]) for v in board.values[name])
     sort = number(float(board.cells.score(name, np.array(mean))), 6)
     if name not in board.columns:
-        return {"value": number(mean, 0), "sort": sort, "best": False}
+        return {"value": number(mean, 0), "sort": sort, "few": False, "best": False}
     rank, best, worst = (float(r[index]) for r in board.ranks[name])
-    out = {"value": number(mean), "sort": sort, "bounds": _bounds(low, high, 2) + partly(board, name, index),
-           "best": _best(board, name, index), "bar": _bar((low, high, mean), column["range"]),
+    few = not np.isfinite(rank) and len(board.cells.methods) > 1  # its mean is of fewer concepts or runs
+    out = {"value": number(mean), "sort": sort, "few": few,
+           "bounds": _bounds(low, high, 2) + partly(board, name, index), "best": _best(board, name, index),
+           "bar": _bar((low, high, mean), column["range"]),
            "rank": number(rank, 0),
            "rank_bounds": _bounds(best, worst, 0), "difference": ""}  # fmt: skip
     if name in board.differences:

@@ -28,7 +28,7 @@ class Differences:
         low: of its 95 % interval.
         high: of its 95 % interval.
         p: of the sign-flip test.
-        adjusted: p after Holm, over the column.
+        adjusted: p after Holm, over the column's methods of one family.
     """
 
     value: Array
@@ -38,18 +38,22 @@ class Differences:
     adjusted: Array
 
 
-def against(values: Array, baseline: int) -> Differences:
+def against(values: Array, baseline: int, whole: Array | None = None) -> Differences:
     """Compares methods with one of them.
 
     Args:
         values: (methods, concepts, seeds), NaN where not measured.
         baseline: index of a method.
+        whole: (methods,): who was measured on every concept. They are a family of comparisons, the others another:
+            what was tried on a few concepts, and can have no small p, makes nobody else's larger.
     """
     difference = values - values[baseline]
     difference[baseline] = np.nan
     value, low, high = intervals(difference)
     p = sign_flip(concept_means(difference))
-    return Differences(value, low, high, p, holm(p))
+    whole = np.ones(len(p), bool) if whole is None else whole
+    adjusted = np.where(whole, holm(np.where(whole, p, np.nan)), holm(np.where(whole, np.nan, p)))
+    return Differences(value, low, high, p, adjusted)
 
 
 def sign_flip(values: Array) -> Array:

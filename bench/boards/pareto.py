@@ -1,9 +1,9 @@
 """Fronts: what no other method beats in both of two columns.
 
-Who enters: a method measured in both columns on every concept of the front, that is better than the model before it in
-the task's first column, has moved at all, and is no copy of another, to the tables' last decimal. So no missing value,
-do-nothing run or duplicate can enter a front, or push another from it. Which of two alike is the copy, their own dates
-say; so `validate` refuses both until one is gone.
+Who enters: a method measured in both columns on every concept of the front and in nearly all its runs, that is better
+than the model before it in the task's first column, has moved at all, and is no copy of another, to the tables' last
+decimal. So no missing value, do-nothing run or duplicate can enter a front, or push another from it. Which of two alike
+is the copy, their own dates say; so `validate` refuses both until one is gone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.boards.cells import Cells
-from bench.boards.ranks import complete
+from bench.boards.anchors import LEARNED
+from bench.boards.cells import Cells, entrants
 from bench.boards.resample import Array, means, plainly_drawn
 from bench.errors import BenchError
 from bench.rows.alike import SAME
 
-UNMEASURED = "not measured on every concept"
+UNMEASURED = "not measured on every concept, or in too few runs"
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,17 @@ def front(cells: Cells, name: str, columns: Sequence[str], first: str, worst: Ma
         worst: column → the reference point's value, or the anchor that has it.
     """
     values = np.stack([cells.values[c] for c in columns])  # (2, methods, concepts, seeds)
-    entered, concepts = complete(np.where(np.isfinite(values).all(0), values[0], np.nan))
-    part = values[:, :, concepts]
+    entered, runs = entrants(np.isfinite(values).all(0))
+    concepts = runs.any(1)
+    part = np.where(runs, values, np.nan)[:, :, concepts]
     points = np.stack([np.where(entered, means(v), np.nan) for v in part], -1)
-    gain, gains = _gain(cells, first, concepts, worst)
+    gain, gains = _gain(cells, first, runs, worst)
     why = [_why(cells, m, bool(entered[i]), bool(gain[i])) for i, m in enumerate(cells.methods)]
     fit = np.array([not w for w in why], bool)
     scores = _scores(cells, columns, points)
     draws = [plainly_drawn(np.where(fit[:, None, None], v, np.nan)) for v in part]
     drawn_scores = _scores(cells, columns, np.stack(draws, -1))
-    reference = np.array([_worst(cells, c, concepts, worst) for c in columns])
+    reference = np.array([_worst(cells, c, runs, worst) for c in columns])
     on = undominated(scores, fit)
     chance = undominated(drawn_scores, gains).mean(0) if concepts.sum() > 1 else np.full(len(on), np.nan)
     return Front(name, (columns[0], columns[1]), points, int(concepts.sum()), on, chance, why, reference,
@@ -123,34 +124,34 @@ def _why(cells: Cells, method: str, entered: bool, gain: bool) -> str:
     return "" if gain else "no better than the model before it"
 
 
-def _gain(cells: Cells, first: str, concepts: Array, worst: Mapping[str, float | str]) -> tuple[Array, Array]:
+def _gain(cells: Cells, first: str, runs: Array, worst: Mapping[str, float | str]) -> tuple[Array, Array]:
     """Returns whether methods beat the model before them in the first column, where both are known: by their means,
     and in each draw. Where nothing is known of it nobody is held to it.
     """
-    values, start = cells.values[first][:, concepts], _start(cells, first, worst)[concepts]
-    known = np.isfinite(start)
+    start = np.where(runs, _start(cells, first, worst), np.nan)
+    known = np.isfinite(start).any(1)
     if not known.any():
-        return np.ones(len(values), bool), np.ones(len(values), bool)
-    values = values[:, known]
-    before = np.where(np.isfinite(values), start[known, None], np.nan)  # the same cells in a draw as the methods
+        return np.ones(len(cells.methods), bool), np.ones(len(cells.methods), bool)
+    start = start[known]
+    values = np.where(np.isfinite(start), cells.values[first][:, known], np.nan)
+    before = np.where(np.isfinite(values), start, np.nan)  # the same runs as the methods', in a draw too
     by_mean = cells.score(first, means(values)) - cells.score(first, means(before))
     return by_mean > SAME, cells.score(first, plainly_drawn(values)) - cells.score(first, plainly_drawn(before)) > SAME
 
 
 def _start(cells: Cells, column: str, worst: Mapping[str, float | str]) -> Array:
-    """Returns what a column has before training, (concepts,); NaN where that is unknown."""
-    given = worst.get(column)
+    """Returns what a column has before training, (concepts, seeds); NaN where that is unknown."""
+    given, shape = worst.get(column), (len(cells.concepts), len(cells.seeds))
     if isinstance(given, int | float):
-        return np.full(len(cells.concepts), float(given))
-    unknown = np.full(len(cells.concepts), np.nan)
-    return cells.anchors["learned"].get(column, cells.anchors["none"].get(column, unknown))
+        return np.full(shape, float(given))
+    return cells.anchors[LEARNED].get(column, cells.anchors["none"].get(column, np.full(shape, np.nan)))
 
 
-def _worst(cells: Cells, column: str, concepts: Array, worst: Mapping[str, float | str]) -> float:
+def _worst(cells: Cells, column: str, runs: Array, worst: Mapping[str, float | str]) -> float:
     """Returns a column's value of the reference point."""
     given = worst.get(column, np.nan)
     if isinstance(given, int | float):
         return float(given)
     if given != "before":
         raise BenchError(f"conf/leaderboard.yaml: worst.{column}={given!r}; a number or `before` would be right")
-    return float(means(_start(cells, column, worst)[concepts][:, None]))
+    return float(means(np.where(runs, _start(cells, column, worst), np.nan)))

@@ -3,7 +3,9 @@
 A method's difference to the baseline on concept c and seed s is taken as μ + a_c + e_cs. The variances of a (between
 concepts) and of e (between seeds) are those of a one-way analysis of variance with random effects, the mean over
 methods. With C concepts and S seeds the mean difference has variance σ_a² / C + σ_e² / (C S); its test is taken as a
-two-sided t test with C − 1 degrees of freedom, and no p can be below the sign-flip test's 2 / 2^C.
+two-sided t test with C − 1 degrees of freedom. No p can be below the sign-flip test's 2 / 2^C: with hardly more
+concepts than that asks for, all of them must lie on one side, and the t test would promise a power that is not there;
+so there the sign-flip test itself is tried on random draws.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.boards.analysis import Board
+from bench.boards.paired import EXACT, sign_flip
 from bench.boards.resample import Array
 from bench.errors import BenchError
 
 MOST = 500  # concepts looked at
+CLOSE, TRIED = 3, 2000  # concepts from the fewest that can be found on; draws
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,24 @@ def power(difference: float, concepts: int, seeds: int, spread: Components, alph
     """Returns how often a difference would be found significant at `alpha`, two-sided."""
     from scipy.stats import chi2, norm, t
 
-    if concepts < 2 or 2.0 ** (1 - concepts) > alpha:
+    fewest = max(2, int(np.ceil(1 - np.log2(alpha))))
+    if concepts < fewest:
         return 0.0
     variance = (spread.concepts + spread.seeds / seeds) / concepts
     if variance == 0:
         return 1.0
+    if concepts < fewest + CLOSE and concepts <= EXACT:
+        return _tried(difference / np.sqrt(variance * concepts), concepts, alpha)
     limit, shift = t.isf(alpha / 2, concepts - 1), abs(difference) / np.sqrt(variance)
     # noncentral t over quantiles of its chi-square; scipy's own gives NaN far from 0
     scale = limit * np.sqrt(chi2.ppf((np.arange(2000) + 0.5) / 2000, concepts - 1) / (concepts - 1))
     return float((norm.sf(scale - shift) + norm.cdf(-scale - shift)).mean())
+
+
+def _tried(difference: float, concepts: int, alpha: float) -> float:
+    """Returns how often the sign-flip test finds a difference, in standard deviations of a concept, in random draws."""
+    drawn = np.random.default_rng(0).standard_normal((TRIED, concepts))
+    return float((sign_flip(abs(difference) + drawn) <= alpha).mean())
 
 
 def needed(difference: float, seeds: int, spread: Components, alpha: float, wanted: float = 0.8) -> int | None:

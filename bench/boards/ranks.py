@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.boards.cells import oriented, shared
+from bench.boards.cells import entrants, oriented
 from bench.boards.resample import Array, Bounds, drawn, means, plainly_drawn
-
-
-def complete(values: Array) -> tuple[Array, Array]:
-    """Returns which methods have all shared concepts, (methods,), and those concepts, (concepts,).
-
-    A method that fails on the hard concepts must not win by the easy ones.
-
-    Args:
-        values: (methods, concepts, seeds).
-    """
-    measured: Array = np.isfinite(values).sum(-1) > 0
-    concepts = shared(measured)
-    has_all: Array = measured[:, concepts].sum(1) == concepts.sum()
-    return has_all & measured.any(1), concepts
 
 
 def ranks(values: Array, better: str, bounds: Bounds = (None, None)) -> tuple[Array, Array, Array]:
     """Returns rank, low and high of each method, (methods,); 1 is the best, equals share the better rank, NaN where
-    a method lacks a shared concept. Low and high are NaN where one concept is all there is.
+    a method lacks a shared concept or many of the shared runs. Low and high are NaN where one concept is all there is.
 
     Args:
         values: (methods, concepts, seeds).
         better: higher, lower or zero.
         bounds: of a mean; no draw beats the best there can be.
     """
-    entered, concepts = complete(values)
+    entered, runs = entrants(np.isfinite(values))
+    concepts = runs.any(1)
     out = np.full((3, len(values)), np.nan)
     if entered.any():
-        part = values[entered][:, concepts]
+        part = np.where(runs, values, np.nan)[entered][:, concepts]
         out[0, entered] = rank(oriented(means(part), better))
     if entered.any() and concepts.sum() > 1:
         of_draws = rank(oriented(drawn(part, bounds), better), oriented(plainly_drawn(part), better))

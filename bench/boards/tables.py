@@ -24,7 +24,8 @@ concept and seed is one run of protocol {protocols}. Anchors in italics. {runs} 
 ALONE = """One concept says nothing of how others would do: no interval, none of ranks, and no share of draws.
 
 """
-SOME = """Who was not measured on every concept stands below those who were: beside the runs, on how many.
+SOME = """Who was not measured on every concept, or in fewer than nine of ten of the others' runs (a training seed is
+missing, or diverged), stands below those who were and has no rank: beside the runs, on how many.
 
 """
 BEYOND = """In no figure, for too few methods were measured on them: {names}.
@@ -38,13 +39,15 @@ DIFFERENCES = """
 ## Against {baseline}
 
 What a method has more or less than {baseline} on the concepts and seeds both have, with its 95 % interval and the p of
-a sign-flip test on the concepts' means, adjusted by Holm over the column. Bold: p ≤ 0.05. {floor}
+a sign-flip test on the concepts' means, adjusted by Holm over the column: over the methods measured on every concept,
+and over the others apart. Bold: p ≤ 0.05. {floor}
 
 """
 RANKS = """
 ## Ranks
 
-With 95 % intervals from the same draws of concepts and seeds for all; a method that lacks a concept has none.
+With 95 % intervals from the same draws of concepts and seeds for all; a method that lacks a concept, or more than one
+of ten runs, has none.
 
 """
 FRONTS = """
@@ -52,8 +55,8 @@ FRONTS = """
 
 On a front is what no other method beats in both columns: in brackets the share of bootstrap draws in which it is there.
 Who is no better than the model before it in `{first}`, does nothing, repeats another's values or was not measured on
-every concept enters none. Anchors are drawn, and never on it. The hypervolume is the area between front and reference
-point.{few}
+every concept, and in nine of ten runs, enters none. Anchors are drawn, and never on it. The hypervolume is the area
+between front and reference point.{few}
 
 """
 FEW = 4  # concepts; of fewer, draws are nearly all alike
@@ -104,9 +107,12 @@ def runs(board: Board) -> dict[str, str]:
 
 
 def covered(board: Board, index: int) -> str:
-    """Returns `1 of 6 concepts` for a method that was not measured on all of them."""
+    """Returns `1 of 6 concepts` for a method that was not measured on all of them, or that it has too few runs."""
     cells = board.cells
-    return "" if cells.whole[index] else f"{cells.covered[index]} of {counted(len(cells.concepts), 'concept')}"
+    if cells.whole[index]:
+        return ""
+    few = cells.covered[index] < len(cells.concepts)
+    return f"{cells.covered[index]} of {counted(len(cells.concepts), 'concept')}" if few else "fewer runs than others"
 
 
 def partly(board: Board, column: str, index: int) -> str:

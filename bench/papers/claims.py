@@ -9,12 +9,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from bench.boards.paired import sign_flip
 from bench.boards.resample import concept_means, intervals, means, pair_arrays
 from bench.config import NAME
 from bench.errors import BenchError
 from bench.papers.files import Strict, Sure, read_file
 from bench.row import Row
 
+ALPHA = 0.05  # what p may be at most; of so few concepts that none can be as small, the smallest there is
 FEWEST = 4  # concepts: fewer are all on one side by chance in a quarter of the cases or more
 Word = Literal["reproduced", "not reproduced", "undecided", "not measured"]
 Key = tuple[str, int]  # concept and seed
@@ -71,6 +73,8 @@ class Verdict:
         means: the method's and the other's, over the pairs.
         difference: its mean and 95 % interval, the method's value minus the other's.
         side: concepts whose mean difference is on the claimed side.
+        p: of the sign-flip test on the concepts' mean differences, that of this comparison alone.
+        lost: concepts on which one of the two has no run that went well, though it has some that did not.
     """
 
     claim: Claim
@@ -84,6 +88,8 @@ class Verdict:
     side: int = 0
     seeds: int = 0
     pairs: int = 0
+    p: float = float("nan")
+    lost: tuple[str, ...] = ()
 
 
 def load(folder: Path) -> list[Claims]:
@@ -125,10 +131,19 @@ def _judged(claim: Claim, board: Board, rows: Sequence[Row]) -> Verdict:
     sign = 1 if claim.direction == "greater" else -1
     side = int((sign * concept_means(differences)[0] > 0).sum())
     mean, low, high = (float(v[0]) for v in intervals(differences))
-    word, why = _word(low, high, sign, concepts)
+    chance = float(sign_flip(concept_means(differences))[0])
+    lost = _lost(rows, (claim.method, claim.against))
+    word, why = _word((low, high), chance, sign, concepts, lost)
     sides = float(means(first)[0]), float(means(second)[0])
     return Verdict(claim, board[1], word, why, board, sides, (mean, low, high), concepts, side,
-                   len({seed for _, seed in pairs}), len(pairs))  # fmt: skip
+                   len({seed for _, seed in pairs}), len(pairs), chance, lost)  # fmt: skip
+
+
+def _lost(rows: Sequence[Row], methods: Sequence[str]) -> tuple[str, ...]:
+    """Returns the concepts on which every run of one of some methods diverged or failed: what is left is no sample."""
+    tried = {(r.method, r.concept) for r in rows if r.method in methods}
+    well = {(r.method, r.concept) for r in rows if r.status == "ok"}
+    return tuple(sorted({concept for _, concept in tried - well}))
 
 
 def _pair(claim: Claim, own: Row, other: Row | None) -> tuple[float, float] | None:
@@ -147,10 +162,17 @@ def _absent(claim: Claim, own: Mapping[Key, Row], other: Mapping[Key, Row]) -> s
     return f"no concept and seed with `{claim.metric}` of both"
 
 
-def _word(low: float, high: float, sign: int, concepts: Sequence[str]) -> tuple[Word, str]:
+def _word(
+    interval: tuple[float, float], p: float, sign: int, concepts: Sequence[str], lost: Sequence[str]
+) -> tuple[Word, str]:
     """Returns the verdict, and of an undecided one the reason."""
+    low, high = interval
     if len(concepts) < FEWEST:
         return "undecided", f"{len(concepts)} of at least {FEWEST} concepts: {', '.join(concepts)}"
+    if lost:
+        return "undecided", f"no run went well on {', '.join(lost)}"
     if low <= 0 <= high:
         return "undecided", "the interval contains 0"
+    if p > max(ALPHA, 2.0 ** (1 - len(concepts))):
+        return "undecided", f"p = {p:.2f}: the concepts are not of one sign"
     return ("reproduced", "") if sign * low > 0 else ("not reproduced", "")

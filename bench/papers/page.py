@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,10 +26,12 @@ What the papers report stands apart, in [papers](papers/README.md); what else th
 [FINDINGS.md](FINDINGS.md).
 
 Each claim is one method against another in one value. The two are paired by concept and training seed; their difference
-(first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds. **Reproduced**: the interval lies
-wholly on the claimed side. **Not reproduced**: wholly on the other. **Undecided**: it contains 0, or there are fewer
-than {fewest} concepts. Intervals are widened for few concepts, as everywhere here; of many claims looked at one by one,
-some still fall out by chance.
+(first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds, and the p of an exact sign-flip
+test on the concepts' means. **Reproduced**: the interval lies wholly on the claimed side, and p is at most 0.05, or, of
+fewer than six concepts, the smallest there can be: all of them on one side, which of five happens by chance in one case
+of sixteen. **Not reproduced**: the same on the other side. **Undecided**: neither, fewer than {fewest} concepts, or a
+concept on which no run of one of the two went well. Intervals are widened for few concepts, as everywhere here; of many
+claims looked at one by one, some still fall out by chance, those of four and five concepts first.
 
 Bases: *reported*, a table's figures; *said*, the paper's words; *expected*, what follows from the method, though nobody
 reported it. How sure the source is follows it ([the marks](papers/README.md)).
@@ -117,7 +120,7 @@ def _line(v: Verdict) -> list[str]:
     return [
         f"{_sentence(c.says)} (`{c.id}`)",
         f"**{v.word}**" + (f": {v.why}" if v.why else ""),
-        f"{mean:+z.3f}{span(low, high, 3)}",
+        f"{mean:+z.3f}{span(low, high, 3)}" + (f", p {v.p:.3f}" if math.isfinite(v.p) else ""),
         f"{v.means[0]:z.3f}, {v.means[1]:z.3f}",
         f"{v.side} of {counted(len(v.concepts), 'concept')}; {seeds}",
         f"`{c.metric}`: `{c.method}` {'>' if c.direction == 'greater' else '<'} `{c.against}`",

@@ -15,8 +15,9 @@
     const text = by === "fronts" ? row.dataset.fronts : row.children[+by].dataset.value;
     return text === "" ? null : +text;
   };
+  const isOfFew = (row, by) => "some" in row.dataset || (by !== "fronts" && "few" in row.children[+by].dataset);
   const compare = (a, b, by, up) => {
-    const some = by === "name" ? 0 : ("some" in a.dataset) - ("some" in b.dataset);
+    const some = by === "name" ? 0 : isOfFew(a, by) - isOfFew(b, by);
     if (some) return some;
     const [x, y] = [valueOf(a, by), valueOf(b, by)];
     if (x === null || y === null) return (x === null) - (y === null) || order.get(a) - order.get(b);
