@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.boards.analysis import analyse
@@ -48,10 +49,19 @@ def test_a_figure_is_what_its_name_says() -> None:
     assert board.apart("dino", "dreambooth_lora") == pytest.approx((0.0 + 0.25) / 2)
     assert board.ends("dino", "better", "cat") == "0.70 and 0.90"
     assert board.bad("better") == "1 of 5"
-    assert (board.concepts, board.runs) == (2, 8)  # no run on the pig went well
+    assert board.over("dino", "better", "dreambooth_lora") == board.paired("dino", "better")
+    assert board.over("dino", "better", "none").startswith("+0.550")
+    assert (board.concepts, board.seeds, board.runs) == (2, 2, 8)  # no run on the pig went well
     assert board.seen("better") == 2
     assert board.shared("dino", "better", "dreambooth_lora") == pytest.approx(0.65)
     assert board.p("dino", "better") == "p = 0.500"  # the best that two concepts can have
+
+
+def test_seeds_lie_no_further_apart_because_there_are_more() -> None:
+    rng = np.random.default_rng(0)
+    few = [make("a", f"c{k}", s, float(v)) for k in range(400) for s, v in enumerate(rng.normal(size=3))]
+    assert Figures(analyse(few)).apart("dino", "a") == pytest.approx(2 / np.sqrt(np.pi), rel=0.06)
+    assert Figures(analyse([r for r in few if r.seed < 2])).apart("dino", "a") == pytest.approx(1.128, rel=0.08)
 
 
 def test_two_are_compared_on_what_both_have() -> None:

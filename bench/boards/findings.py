@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.boards.analysis import Board, analyse
 from bench.boards.leaderboard import read
-from bench.boards.resample import mean_of, means
+from bench.boards.resample import intervals, mean_of, means
 from bench.boards.tables import span
 from bench.errors import BenchError
 from bench.row import Row
@@ -31,6 +31,11 @@ class Figures:
     def concepts(self) -> int:
         """How many concepts there are."""
         return len(self.board.cells.concepts)
+
+    @property
+    def seeds(self) -> int:
+        """How many training seeds there are."""
+        return len(self.board.cells.seeds)
 
     @property
     def runs(self) -> int:
@@ -53,6 +58,15 @@ class Figures:
         """Returns what a method has more than the board's baseline, `+0.337 [0.06, 0.61]`."""
         found = self.board.differences[column]
         return _said([float(v[self._at(method)]) for v in (found.value, found.low, found.high)], "+z.3f")
+
+    def over(self, column: str, method: str, other: str) -> str:
+        """Returns what a method has more than another or than an anchor, on the concepts and seeds of both,
+        `+0.337 [0.06, 0.61]`.
+        """
+        cells = self.board.cells
+        own = cells.values[column][[self._at(method)]]
+        theirs = cells.anchors[other][column] if other in cells.anchors else cells.values[column][self._at(other)]
+        return _said([float(v[0]) for v in intervals(own - theirs)], "+z.3f")
 
     def p(self, column: str, method: str) -> str:
         """Returns the p of that difference after Holm over the column's methods, `p = 0.007`."""
@@ -88,10 +102,12 @@ class Figures:
         return float(np.nanmean(values))
 
     def apart(self, column: str, method: str) -> float:
-        """Returns how far a method's training seeds lie apart: the greatest less the least, the mean over concepts."""
+        """Returns how far two training seeds of a method lie apart: the mean over every two of a concept, then over
+        concepts; so it does not grow with the seeds there are.
+        """
         values = self.board.cells.values[column][self._at(method)]
-        several = values[np.isfinite(values).sum(1) > 1]
-        return float((np.nanmax(several, 1) - np.nanmin(several, 1)).mean())
+        one, other = np.triu_indices(values.shape[1], 1)
+        return float(means(np.abs(values[:, one] - values[:, other])[None])[0])
 
     def ends(self, column: str, method: str, concept: str) -> str:
         """Returns the least and the greatest of a method's training seeds on one concept, `0.03 and 0.62`."""
