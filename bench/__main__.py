@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 
 from bench.errors import BenchError, near
 
@@ -71,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("bench").setLevel(logging.INFO)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)
     try:
         code = _dispatch(args)
         sys.stdout.flush()
@@ -86,9 +90,17 @@ def main(argv: list[str] | None = None) -> int:
             raise
         sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         sys.stderr.write("interrupted; the same command continues from here\n")
-        return 130
+        return 143 if isinstance(error, _Ended) else 130
+
+
+class _Ended(KeyboardInterrupt):
+    """This process was told to end: what it began ends with it, as on Ctrl-C."""
+
+
+def _end(number: int, frame: object) -> None:
+    raise _Ended
 
 
 def _dispatch(args: list[str]) -> int:

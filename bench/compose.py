@@ -9,6 +9,7 @@ from typing import Any
 from bench import found, paths
 from bench.config import check, check_names
 from bench.errors import BenchError, near
+from bench.words import quoted
 
 
 def compose(overrides: list[str]) -> tuple[dict[str, Any], str]:
@@ -87,6 +88,26 @@ def _one_line(said: str) -> str:
     """Returns Hydra's message as one line, its list of options included."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and "hydra" not in line.lower()]
     return " ".join(lines) or "the request cannot be composed"
+
+
+def as_text(args: list[str]) -> list[str]:
+    """Returns arguments with values that are no words of Hydra's, as `root=/tmp/jürgen`, in quotes: they are text."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+
+    def read(arg: str) -> str:
+        key, equals, value = arg.partition("=")
+        if not equals or arg.startswith("-") or value.startswith(tuple("[{'\"")):
+            return arg
+        try:
+            parser.parse_override(arg)
+        except HydraException:
+            return f"{key}={quoted(value)}"
+        return arg
+
+    return [read(arg) for arg in args]
 
 
 def expand(args: list[str]) -> list[list[str]]:

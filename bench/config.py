@@ -145,7 +145,8 @@ def by_hand(words: Iterable[str]) -> list[str]:
     """Returns the overrides of a command that set a method's hyperparameters, as `method.FIELD=VALUE`; the class that
     a method is named by is none.
     """
-    return [o for w in words if (o := w.lstrip("+")).startswith("method.") and not o.startswith("method._target_=")]
+    said = (w.lstrip("+~") for w in words)  # ~method.lr leaves a field out, ++method={lr: 1} sets several
+    return [o for o in said if o.startswith(("method.", "method={")) and not o.startswith("method._target_=")]
 
 
 def set_apart(words: Sequence[str]) -> list[str]:
@@ -153,7 +154,7 @@ def set_apart(words: Sequence[str]) -> list[str]:
     the others: hyperparameters, values that were not taken, and what a model, dataset or protocol that keeps its name
     stands for.
     """
-    said = [w.lstrip("+") for w in words]
+    said = [w.lstrip("+~") for w in words]
     return [*by_hand(said), *(w for w in said if w == "tuned=none" or _means_another(w, said))]
 
 
@@ -162,6 +163,8 @@ def _means_another(word: str, words: Sequence[str]) -> bool:
     group, _, rest = word.partition("=")[0].partition(".")
     field = rest.partition(".")[0]
     named = next((w.partition("=")[2] for w in reversed(words) if w.startswith(f"{group}.name=")), "")
+    if not field and group in MEANT and word.partition("=")[2].startswith("{"):
+        return True
     if field == "name" and group in MEANT:
         return named in choices(group) and named != _chosen(group, words)
     if field not in MEANT.get(group, ()) or (named and named not in choices(group)):

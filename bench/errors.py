@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import threading
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ def near(name: str, choices: Iterable[str]) -> str:
     return f" ({found[0]}?)" if found else ""
 
 
-def own_line(error: Exception, *, installed: bool = False) -> str:
+def own_line(error: BaseException, *, installed: bool = False) -> str:
     """Returns `FILE, line N` of the last step of an error that is neither the harness's nor a library's; or nothing.
 
     With `installed`, a library's where there is none: a method's own package may be installed beside them.
@@ -43,6 +44,9 @@ class Diverged(Exception):
     def __init__(self, message: str, curves: dict[str, list[float]]) -> None:
         super().__init__(message)
         self.curves = curves
+
+
+STOPPING = threading.Event()  # set where a cluster cuts this process off: what ends then is no run that failed
 
 
 class Broken(Exception):

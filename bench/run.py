@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import shlex
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, Diverged, own_line
+from bench.config import set_apart
+from bench.errors import STOPPING, BenchError, Diverged, own_line
 from bench.forecast.explain import Told
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
@@ -50,13 +54,14 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     probes: list[Probe] = []
     try:
         train(plan, store, backbone)
-        probes = pictures(plan, store, backbone)
-        row = record(plan, store, probes)
+        with _no_longer_training():
+            probes = pictures(plan, store, backbone)
+            row = record(plan, store, probes)
     except Diverged as error:
         row = row_of(plan, "diverged", reason=str(error), unmeasured=_lost(plan))
         write_text(plan.folder / "log.json", json.dumps(error.curves))
-    except Exception as error:  # a run that fails is a row that says so; a sweep goes on
-        if isinstance(error, BenchError) and not go_on:
+    except (Exception, SystemExit) as error:  # a run that fails, or calls exit(), is a row that says so
+        if STOPPING.is_set() or (isinstance(error, BenchError) and not go_on):
             raise
         log.exception("the run failed")
         said = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}{_where(error, plan)}"
@@ -69,12 +74,21 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     return row, False
 
 
+@contextmanager
+def _no_longer_training() -> Iterator[None]:
+    """Says that what left the numbers in a block was not the method's training, so that the run is tried again."""
+    try:
+        yield
+    except Diverged as error:
+        raise ArithmeticError(f"what an attack or a metric was looking for left the numbers: {error}") from error
+
+
 def _lost(plan: Plan) -> dict[str, str]:
     """Returns what tells the row of an erasing run that has no values from one of learning (`bench.rows.place`)."""
     return {"leakage": "the run has no pictures"} if plan.concept.scored_as == "erase" else {}
 
 
-def _where(error: Exception, plan: Plan) -> str:
+def _where(error: BaseException, plan: Plan) -> str:
     """Returns where in somebody's own code an error arose, and what would tell more of it."""
     line = own_line(error)
     if not line or not plan.trainings:
@@ -125,4 +139,15 @@ def _finished(plan: Plan) -> Row | None:
     except ValueError:
         log.warning("%s cannot be read; recording it again", path)
         return None
-    return None if row.status == "failed" or row.fingerprints != fingerprints(plan) else row
+    if row.status == "failed" or row.fingerprints != fingerprints(plan):
+        return None
+    return None if _only_by_hand(row, plan) else row
+
+
+def _only_by_hand(row: Row, plan: Plan) -> bool:
+    """Whether a row's command set by hand what this one leaves as it is, to the same: no board would take the row."""
+    try:
+        said = shlex.split(str(row.provenance.get("command", "")))
+    except ValueError:
+        return True
+    return bool(set_apart(said)) and not set_apart(plan.config["_given"])

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from bench.backbone.files import check_files, fingerprint, resolve
+from bench.compose import as_text, compose
 from bench.errors import BenchError
 
 HEAVY = {"torch", "diffusers", "transformers", "peft", "open_clip", "pandas", "hydra", "omegaconf", "rich", "PIL"}
@@ -108,6 +109,21 @@ def test_a_wrong_request_is_one_line_and_writes_nothing(root: Path, tmp_path: Pa
     assert [s for s in says if s not in lines[0]] == [], lines[0]
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_told_to_end_it_ends_as_on_ctrl_c(root: Path, tmp_path: Path) -> None:
+    code = ("import os, signal, sys, time\nfrom bench import __main__ as command\n"
+            "def long(args):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)\n"
+            "command._dispatch = long\nsys.exit(command.main(['plan']))\n")  # fmt: skip
+    done = _python(root, tmp_path, "-c", code)
+    assert (done.returncode, done.stderr) == (143, "interrupted; the same command continues from here\n")
+
+
+@pytest.mark.parametrize("value", ["/tmp/jürgen", "/tmp/实验", "/tmp/it's (1)", "a#b", "x&y"])
+def test_a_folder_may_be_called_anything(value: str) -> None:
+    (word,) = as_text([f"root={value}"])
+    assert compose(["+method=none", word])[0]["root"] == value
+    assert as_text(["-m", "+method=none,uce", "root=a,b"]) == ["-m", "+method=none,uce", "root=a,b"]
 
 
 @pytest.mark.parametrize(

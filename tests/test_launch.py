@@ -6,12 +6,14 @@ on a real cluster of this machine.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny import run_args, unet_folder
@@ -20,7 +22,7 @@ from bench.__main__ import main
 from bench.errors import BenchError
 from bench.row import Row
 from bench.sweeps.job import Job, Outcome, do, gone
-from bench.sweeps.launch import LAUNCHERS, launcher
+from bench.sweeps.launch import LAUNCHERS, Joblib, Slurm, launcher
 
 KINDS = {
     "joblib": ("joblib", ["launcher=joblib", "launcher.processes=2"]),
@@ -114,6 +116,71 @@ def test_a_row_that_was_written_is_not_lost_with_its_process(model: Path, tmp_pa
     assert gone(job, "killed").status == "lost"
     assert do(job).status == "ok"
     assert gone(job, "killed").status == "ok"
+
+
+def test_an_earlier_failure_is_not_why_a_process_died(model: Path, tmp_path: Path) -> None:
+    said = ("+method=none", "concept=poodle", *run_args(model)[:-1], f"root={tmp_path}")
+    job = Job(said, str(tmp_path), "it")
+    assert do(job).status == "ok"
+    (path,) = tmp_path.glob("none/*/row.json")
+    row = Row.model_validate_json(path.read_text())
+    failed = row.model_copy(update={"status": "failed", "reason": "yesterday: no space left", "measured": {}})
+    path.write_text(failed.model_dump_json())
+    assert (gone(job, "killed").status, gone(job, "killed").reason) == ("lost", "killed")
+
+
+class _Submitted:
+    """A job of submitit's that runs at once; a share dies at the run called 2, whose first two rows are there."""
+
+    def __init__(self, share: list[Job]) -> None:
+        self.share, self.job_id, self.paths = share, "-".join(j.name for j in share), SimpleNamespace(stderr="log")
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> list[Outcome]:
+        if any(job.name == "2" for job in self.share):
+            raise RuntimeError("Job 7 (task: 0)\nhas not produced any output (state: OUT_OF_MEMORY)\nmore")
+        return [Outcome(job, "ok") for job in self.share]
+
+
+def test_a_share_that_dies_loses_one_run_and_the_rest_is_submitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    submitted: list[list[str]] = []
+
+    def map_array(share: object, shares: list[list[Job]]) -> list[_Submitted]:
+        submitted.extend([j.name for j in s] for s in shares)
+        return [_Submitted(s) for s in shares]
+
+    monkeypatch.setattr(Slurm, "_executor", lambda self: SimpleNamespace(map_array=map_array))
+    monkeypatch.setattr("bench.sweeps.job.gone", lambda j, why: Outcome(j, "ok" if j.name in "01" else "lost", why))
+    jobs = [Job((), "/", str(k)) for k in range(5)]
+    found = {o.job.name: o for o in launcher({"name": "slurm", "cluster": "local", "jobs": 1, "logs": "x"}).run(jobs)}
+    assert submitted == [["0", "1", "2", "3", "4"], ["3", "4"]]
+    assert {n: o.status for n, o in found.items()} == {n: "lost" if n == "2" else "ok" for n in "01234"}
+    assert found["2"].reason == "Job 7 (task: 0) has not produced any output (state: OUT_OF_MEMORY); log"
+
+
+@pytest.mark.parametrize("wrong", [{"slurm_partitoin": "gpu"}, {"timeout_min": 5.0}, {"nothing": 1}])
+def test_a_wrong_parameter_of_submitit_is_one_line(wrong: dict[str, object], tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    said = {"name": "slurm", "cluster": "local", "jobs": 1, "logs": str(tmp_path), "parameters": wrong}
+    with pytest.raises(BenchError, match=r"launcher\.parameters: "):
+        list(launcher(said).run([Job((), "/", "0")]))
+
+
+def test_workers_take_the_threads_that_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of the whole machine, where a cluster gives a part of it; and not others than were asked for."""
+    joblib = pytest.importorskip("joblib")
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(joblib, "parallel_config", lambda *_, **more: given.append(more) or contextlib.nullcontext())
+    monkeypatch.setattr(joblib, "Parallel", lambda **_: lambda calls: [])
+    for said in (None, "1"):
+        monkeypatch.delenv("OMP_NUM_THREADS") if said is None else monkeypatch.setenv("OMP_NUM_THREADS", said)
+        list(Joblib(name="joblib", processes=2)._pool([], 2, []))
+    assert given == [{"n_jobs": 2, "inner_max_num_threads": 3}, {"n_jobs": 2}]
 
 
 def test_a_launcher_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,7 @@ SET_APART = [
     "method.eta=3", "tuned=none", "model.steps=2", "protocol.seeds.concept=1", "dataset.path=/mine",
     "'protocol.metrics=[metrics.dino.dino]'", "model.path=/mine", "+dataset.novel=",
     "model.name=sticker-unet", "model.path=/mine model.name=sticker-flow", "protocol=full protocol.name=quick",
+    "~protocol.attacks", "~method.lr", "'++model={steps: 2}'", "'++protocol={seeds: {concept: 1}}'", "++method={lr: 1}",
 ]  # fmt: skip
 
 

@@ -65,6 +65,14 @@ def test_a_row_keeps_its_own_hyperparameters_where_the_models_values_have_change
     assert planned.config["root"] == "runs"
 
 
+def test_a_root_and_a_left_out_field_may_be_any(made: Path) -> None:
+    row = Row.model_validate_json(made.read_text())
+    command = f"{row.provenance['command']} ~protocol.attacks"
+    row = row.model_copy(update={"provenance": row.provenance | {"command": command}})
+    planned = rerun.plan(row, rerun.overrides(row, trust=False), "/tmp/jürgen (1)/it's")
+    assert planned.config["root"] == "/tmp/jürgen (1)/it's"
+
+
 FIELDS: dict[str, Any] = {"value": 0.5, "n": 4, "better": "higher", "checkpoint": "j", "version": 1}
 
 

@@ -137,6 +137,11 @@ def test_the_source_of_an_estimate_is_said(
     assert "the boards that are shipped, on another model: a rough guess" in elsewhere
 
 
+def test_a_plan_takes_the_words_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "+method=none", "-m", "concept=poodle", "seed=0,1"]) == 0
+    assert "2 runs" in capsys.readouterr().out
+
+
 def test_planning_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom bench.__main__ import main\n"

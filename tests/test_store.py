@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.errors import BenchError
+from bench.judges.features import FeatureCache
 from bench.store import DONE, Store, key_of, write_text
 
 
@@ -166,3 +169,31 @@ def test_keys_follow_content_and_not_order() -> None:
     ]
     assert key not in {key_of(c) for c in changed}
     assert key_of({"a": 1}) == "f9d86028c6e0d64e"  # for ever: a store of yesterday is read today
+
+
+def test_writers_of_one_file_do_not_take_each_others_halves(tmp_path: Path) -> None:
+    """Two machines may give two processes one number; threads stand for them here."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda k: write_text(tmp_path / "x", f"{k}" * 999), range(400)))
+    text = (tmp_path / "x").read_text()
+    assert text == text[: len(text) // 999] * 999
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_cache_that_is_damaged_beyond_its_first_page_is_begun_anew(tmp_path: Path) -> None:
+    class Judge:
+        name, fingerprint = "j", "f"
+
+        def texts(self, texts: list[str]) -> np.ndarray:
+            return np.array([[len(t), 1.0] for t in texts], np.float32)
+
+    texts, path = ["a" * k for k in range(1, 900)], tmp_path / "features.sqlite"
+    cache = FeatureCache(path)
+    found = cache.texts(Judge(), texts)  # type: ignore[arg-type]
+    cache.close()
+    content = bytearray(path.read_bytes())
+    content[8192 : len(content) // 2] = bytes(len(content) // 2 - 8192)
+    path.write_bytes(content)
+    cache = FeatureCache(path)
+    np.testing.assert_array_equal(cache.texts(Judge(), texts), found)  # type: ignore[arg-type]
+    assert len(list(tmp_path.glob("features.sqlite.damaged-*"))) == 1

@@ -29,6 +29,7 @@ from bench.submissions.recompute import COLUMNS, _conf, _metrics
 from bench.submissions.recompute import PICTURES as PICTURES_MOST
 from bench.submissions.submission import ADAPTER, FORMAT, INDEX, LARGEST, LIMITS, PICTURES, ROW, SCORES, SHEET
 from bench.submissions.submit import _csv, _json
+from tests.test_leaderboard import make
 
 Files = dict[str, bytes]
 
@@ -420,6 +421,18 @@ SMALL = [
     "model.steps=2",
     "protocol.metrics=[metrics.dino.dino,metrics.preservation.drift]",
 ]
+
+
+def test_how_a_run_was_carried_out_is_no_change_of_its_model() -> None:
+    """What a board takes may be submitted: a batch, a device, where the files of a model of that name lie."""
+    from bench.submissions.recompute import _by_hand
+
+    for said in ("model.batch_size=8", "model.device=cuda", "model.memory.offload=true", "model.dtype=bfloat16"):
+        row = make(model="sticker-flow", provenance={"command": f"python -m bench +method=purecc {said}"})
+        assert list(_by_hand(row)) == []
+    for said in ("model.steps=2", "'~protocol.attacks'", "'++model={steps: 2}'"):
+        row = make(model="sticker-flow", provenance={"command": f"python -m bench +method=purecc {said}"})
+        assert len(list(_by_hand(row))) == 1
 
 
 def test_a_run_is_packed_and_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +18,13 @@ from tiny import run_args, unet_folder
 
 from bench.__main__ import main
 from bench.compose import compose, expand, launch_options
-from bench.errors import BenchError
+from bench.errors import BenchError, Diverged
 from bench.plan import make
 from bench.row import Row
+from bench.run import _only_by_hand
 from bench.sweeps import requests, sweep
 from bench.sweeps.job import Job, Outcome
+from bench.sweeps.launch import Launcher
 from bench.sweeps.show import results
 
 
@@ -238,11 +243,79 @@ def test_what_is_expected_of_a_sweep_counts_each_stage_once(tmp_path: Path) -> N
     assert first > second and known  # of the published boards
 
 
+def test_a_job_that_was_queued_again_finds_its_own_rows_and_they_are_logged(tmp_path: Path) -> None:
+    class Requeued(Launcher):
+        def run(self, jobs: Any) -> Any:
+            yield from (Outcome(job, "ok", there=True) for job in jobs)
+
+    said: list[Path] = []
+    follower = SimpleNamespace(finished=said.append)
+    plan = make(*compose(["+method=none", "concept=poodle", f"root={tmp_path}"]))
+    given = sweep.jobs([plan.config["_given"]])
+    there = {given[0]: plan.there}
+    ended = (replace(o, there=there[o.job]) for o in Requeued(name="basic").run(given))
+    (outcome,) = sweep._followed(ended, {given[0]: plan.folder}, follower)  # type: ignore[arg-type]
+    assert said == [plan.folder] and not outcome.there
+
+
+def test_a_method_that_calls_exit_is_a_failed_run(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the sweep would end there, with exit code 0; but where a cluster cuts the process off, it does end."""
+    from methods.textual_inversion import TextualInversion
+
+    def leaves(self: Any, bench: Any, concept: Any) -> Any:
+        sys.exit()
+
+    monkeypatch.setattr(TextualInversion, "train", leaves)
+    command = ["-m", "+method=textual_inversion,none", "concept=poodle", *run_args(model), f"root={tmp_path}"]
+    command = [c for c in command if not c.startswith("method.steps")]
+    assert main(command) == 1
+    assert "2 runs, 0 there before: 1 ok, 0 diverged, 1 failed" in capsys.readouterr().out
+    assert _row(tmp_path, "textual_inversion", "poodle").reason.startswith("SystemExit")
+    (tmp_path / "none").rename(tmp_path / "gone")
+    monkeypatch.setattr("bench.errors.STOPPING.is_set", lambda: True)
+    with pytest.raises(SystemExit):
+        main(command)
+
+
+def test_what_left_the_numbers_after_training_is_not_the_methods(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pictures(*args: object) -> object:
+        raise Diverged("prefix: the loss of step 3 is nan", {})
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.run.pictures", pictures)
+        command = ["-m", "+method=none", "concept=poodle", *run_args(model, None), f"root={tmp_path}"]
+        assert main(command) == 1
+    row = _row(tmp_path, "none", "poodle")
+    assert row.status == "failed" and "prefix: the loss of step 3 is nan" in row.reason
+    assert main(command) == 0  # and is tried again
+
+
+def test_a_plain_run_takes_the_row_of_one_with_a_value_set_to_what_it_is(model: Path, tmp_path: Path) -> None:
+    """Its command says by hand, so that no board would take it."""
+    command = ["+method=dreambooth_lora", "concept=poodle", *run_args(model), f"root={tmp_path}"]
+    plain = [c for c in command if not c.startswith("method.steps")]
+    steps = make(*compose(plain)).hyperparameters["rank"]
+    assert main([*command, f"method.rank={steps}"]) == 0
+    assert "method.rank" in _row(tmp_path, "dreambooth_lora", "poodle").provenance["command"]
+    assert main([*command]) == 0  # whose steps are set by hand as well: the row may stay
+    assert "method.rank" in _row(tmp_path, "dreambooth_lora", "poodle").provenance["command"]
+    row = _row(tmp_path, "dreambooth_lora", "poodle")
+    by_hand = SimpleNamespace(config={"_given": ["+method=dreambooth_lora"]})
+    assert _only_by_hand(row, by_hand)  # type: ignore[arg-type]
+    assert not _only_by_hand(row, SimpleNamespace(config={"_given": command}))  # type: ignore[arg-type]
+
+
 def test_the_summary_counts_what_left_no_row() -> None:
     job = Job(("+method=none",), "/", "it")
     said = sweep.summary([Outcome(job, "ok"), Outcome(job, "lost", "a worker process died")], ["runs"])
     assert said.startswith("2 runs, 0 there before: 1 ok, 0 diverged, 0 failed, 1 lost\n")
     assert "  lost: it: a worker process died\n" in said
+    said = sweep.summary([Outcome(job, "unmeasurable", "no device\nCUDA says more")], ["runs"])
+    assert "0 failed, 1 unmeasurable\n  unmeasurable: it: no device\n" in said
 
 
 def test_a_sweep_ends_with_its_first_values_and_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

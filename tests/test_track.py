@@ -155,6 +155,20 @@ def test_a_tracker_that_is_killed_is_a_warning(
     assert "its process died (-9)" in caplog.text
 
 
+def test_curves_of_a_training_that_runs_share_are_of_the_first(tmp_path: Path) -> None:
+    plans = [
+        make(*compose(["+method=spm", "concept=erase_cat", "model=sticker-unet", f"gate={g}", f"root={tmp_path}"]))
+        for g in ("auto", "open")
+    ]
+    follower = follow.Follower(tracker({"name": "none"}), plans)
+    assert {plan.method for plan, _ in follower._trainings.values()} == {"spm"}
+
+
+def test_a_tag_is_no_longer_than_wandb_takes() -> None:
+    said = follow._fields(make(*compose(["+method=none", "concept=poodle"])))
+    assert max(map(len, about(said | {"concept": "c" * 100}).tags)) == 64
+
+
 @pytest.mark.parametrize(
     ("method", "concept", "task"),
     [

@@ -33,13 +33,18 @@ class FeatureCache:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         try:
             self._db = _opened(path)
-        except sqlite3.OperationalError:
-            raise  # locked, or no place to write
-        except sqlite3.DatabaseError:  # damaged: what is in it is only worked out again
-            path.rename(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
-            self._db = _opened(path)
+        except sqlite3.DatabaseError as error:
+            self._begin_anew(error)
+
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Puts a damaged file aside: what was in it is only worked out again."""
+        if isinstance(error, sqlite3.OperationalError):
+            raise error  # locked, or no place to write
+        self._path.rename(self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}"))
+        self._db = _opened(self._path)
 
     def close(self) -> None:
         """Closes the file."""
@@ -68,6 +73,13 @@ class FeatureCache:
         return self._get(judge, [hashlib.sha256(b + b"|" + t.encode()).hexdigest() for b, t in hashes], read)
 
     def _get(self, encoder: Known, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
+        try:
+            return self._looked_up(encoder, keys, compute)
+        except sqlite3.DatabaseError as error:  # damage beyond the page that is read first
+            self._begin_anew(error)
+            return self._looked_up(encoder, keys, compute)
+
+    def _looked_up(self, encoder: Known, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
         found: dict[str, Array] = {}
         for key in dict.fromkeys(keys):
             row = self._db.execute(

@@ -15,6 +15,7 @@ from bench.plan import Plan, make
 from bench.row import Row
 from bench.sweeps.requests import held_out
 from bench.sweeps.served import check
+from bench.words import quoted
 
 CONCEPTS, QUICK = 4, 1  # of each kind: the fewest a verdict can rest on, and enough to see that it runs
 
@@ -107,7 +108,7 @@ def _refused(method: str, model: str, concepts: Sequence[str], left: dict[str, s
 def commands(study: Study, root: str, seeds: Sequence[int]) -> list[list[str]]:
     """Returns the overrides of every run."""
     return [
-        [f"+method={m}", f"concept={c}", f"model={study.model}", f"seed={s}", f"root={root}"]
+        [f"+method={m}", f"concept={c}", f"model={study.model}", f"seed={s}", f"root={quoted(root)}"]
         for task, methods in study.methods.items()
         for c in study.concepts[task]
         for s in seeds

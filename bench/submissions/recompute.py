@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bench import paths
-from bench.config import ProtocolConfig
+from bench.config import ProtocolConfig, set_apart
 from bench.errors import BenchError
 from bench.row import Row, Value
 from bench.rows.checks import PLAIN, words
@@ -142,12 +142,14 @@ def _metrics() -> list[Metric | Derived]:
 
 
 def _by_hand(row: Row) -> Iterator[str]:
-    """Yields what the command changes of a model, dataset or attack that goes by the name the harness has for it."""
-    named = {"model": row.model, "dataset": row.dataset, "protocol": row.protocol}
-    for group, field in (("model", "model."), ("dataset", "dataset."), ("protocol", "protocol.attacks")):
-        set_ = [w for w in words(row.provenance) if w.lstrip("+").startswith(field)]
-        if set_ and named[group] in paths.choices(group):
-            yield f"row.json: provenance.command: sets {shown(set_[0])}, and goes by the name of {named[group]}"
+    """Yields what the command changes of a model, dataset or protocol that goes by the name the harness has for it;
+    which pictures are asked for and what is measured of them, the rest of the checks see.
+    """
+    apart = [w for w in set_apart(words(row.provenance)) if not w.startswith(("protocol.metrics", "protocol.seeds"))]
+    for group, name in (("model", row.model), ("dataset", row.dataset), ("protocol", row.protocol)):
+        changes = [w for w in apart if w.startswith((f"{group}.", f"{group}={{"))]
+        if changes and name in paths.choices(group):
+            yield f"row.json: provenance.command: sets {shown(changes[0])}, and goes by the name of {name}"
 
 
 def _conf(group: str, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import STOPPING, BenchError
 
 OK, LOST = "ok", "lost"
 
@@ -61,7 +61,9 @@ def do(job: Job) -> Outcome:
     begun = time.monotonic()
     try:
         row, there = run(make(*compose(list(job.overrides))), go_on=True)
-    except Exception as error:  # not the run, which is a row then, but what is around it: a full disk, a page
+    except (Exception, SystemExit) as error:  # not the run, which is a row then, but what is around it: a full disk
+        if STOPPING.is_set():
+            raise
         return lost(job, f"{type(error).__name__}: {error}")
     return Outcome(job, row.status, row.reason, there, time.monotonic() - begun)
 
@@ -82,7 +84,9 @@ def lost(job: Job, reason: str) -> Outcome:
 
 
 def gone(job: Job, reason: str) -> Outcome:
-    """Returns the outcome of a job whose process is gone: its row's, where that was written before."""
+    """Returns the outcome of a job whose process is gone: its row's, where that was written before; that of a run
+    which failed may be an earlier one's.
+    """
     from bench.compose import compose
     from bench.plan import make
     from bench.row import Row
@@ -92,4 +96,4 @@ def gone(job: Job, reason: str) -> Outcome:
         row = Row.model_validate_json((folder / "row.json").read_text(encoding="utf-8"))
     except (BenchError, OSError, ValueError):
         return lost(job, reason)
-    return Outcome(job, row.status, row.reason)
+    return lost(job, reason) if row.status == "failed" else Outcome(job, row.status, row.reason)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from bench.errors import BenchError
+from bench.errors import STOPPING, BenchError
 from bench.optional import Choice, chosen
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Joblib(Launcher):
 
     def _pool(self, jobs: Sequence[Job], count: int, taken: list[Job]) -> Iterator[Outcome]:
         """Runs jobs in a pool, and notes each that was handed to it."""
-        from joblib import Parallel, delayed, parallel_config
+        from joblib import Parallel, cpu_count, delayed, parallel_config
 
         from bench.sweeps.job import apart
 
@@ -71,7 +71,9 @@ class Joblib(Launcher):
                 taken.append(job)
                 yield delayed(apart)(job)
 
-        with parallel_config("loky", n_jobs=count, inner_max_num_threads=max(1, (os.cpu_count() or 1) // count)):
+        said = "OMP_NUM_THREADS" in os.environ  # by whoever knows the machine; else of the cores that are ours
+        threads = {} if said else {"inner_max_num_threads": max(1, cpu_count() // count)}
+        with parallel_config("loky", n_jobs=count, **threads):
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
             yield from parallel(calls())
 
@@ -86,24 +88,63 @@ class Slurm(Launcher):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Submits one array, waits for its jobs and yields what each did; those go on without this process."""
+        """Submits one array, waits for its jobs and yields what each did; those go on without this process.
+
+        Where one dies, the run it was at is lost; what was left of its share is submitted once more.
+        """
         import submitit
 
-        from bench.sweeps.job import gone
+        executor = self._executor()
+        left = [list(jobs[i :: self.jobs]) for i in range(min(self.jobs, len(jobs)))]
+        while left:
+            submitted = executor.map_array(_Share(), left)
+            of = {s.job_id: share for s, share in zip(submitted, left, strict=True)}
+            left = []
+            for ended in submitit.helpers.as_completed(submitted):
+                try:
+                    yield from ended.result()
+                except Exception as error:  # killed, or out of time or memory: submitit has no one class for them
+                    done, rest = _broken_off(of[ended.job_id], f"{_said(error)}; {ended.paths.stderr}")
+                    yield from done
+                    left += [rest] if rest else []
+
+    def _executor(self) -> Any:
+        """Returns submitit's own.
+
+        Raises:
+            BenchError: there is no cluster, or submitit does not know a parameter.
+        """
+        import submitit
 
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise BenchError("launcher=slurm: no sbatch on this machine; launcher.cluster=local runs its jobs here")
-        executor = submitit.AutoExecutor(folder=Path(self.logs).absolute(), cluster=self.cluster)
-        executor.update_parameters(name="bench", **self.parameters)
-        shares = [list(jobs[i :: self.jobs]) for i in range(min(self.jobs, len(jobs)))]
-        submitted = executor.map_array(_Share(), shares)
-        of = {s.job_id: share for s, share in zip(submitted, shares, strict=True)}
-        for ended in submitit.helpers.as_completed(submitted):
-            try:
-                yield from ended.result()
-            except Exception as error:  # killed, or out of time or memory: submitit has no one class for them
-                said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                yield from (gone(job, f"{said}; {ended.paths.stderr}") for job in of[ended.job_id])
+        often = {"slurm_max_num_timeout": OFTEN} if self.cluster == "slurm" else {}
+        executor = submitit.AutoExecutor(folder=Path(self.logs).absolute(), cluster=self.cluster, **often)
+        try:
+            executor.update_parameters(**{"name": "bench"} | self.parameters)
+        except (TypeError, ValueError, NameError, AssertionError) as error:
+            raise BenchError(f"launcher.parameters: {_said(error)}; submitit's own would be right") from None
+        return executor
+
+
+OFTEN = 1000  # times a job may be cut off at its time limit and queued again: its trainings go on each time
+
+
+def _said(error: Exception) -> str:
+    """Returns the first two lines of an error as one: submitit says which job in the first, and what in the second."""
+    return " ".join((str(error).strip() or type(error).__name__).splitlines()[:2])
+
+
+def _broken_off(share: Sequence[Job], reason: str) -> tuple[list[Outcome], list[Job]]:
+    """Returns what the runs of a share that died came to, up to the one it died at, and those left."""
+    from bench.sweeps.job import LOST, gone
+
+    done: list[Outcome] = []
+    for job in share:
+        done.append(gone(job, reason))
+        if done[-1].status == LOST:
+            break
+    return done, list(share[len(done) :])
 
 
 class _Share:
@@ -117,6 +158,7 @@ class _Share:
     def checkpoint(self, jobs: list[Job]) -> Any:
         from submitit.helpers import DelayedSubmission
 
+        STOPPING.set()
         return DelayedSubmission(self, jobs)
 
 
@@ -135,16 +177,18 @@ class Ray(Launcher):
         from bench.sweeps.job import apart, gone
 
         ray.init(address=self.address, log_to_driver=False)
-        task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(apart)
-        running = {task.remote(job): job for job in jobs}
-        while running:
-            (ended, *_), _ = ray.wait(list(running), num_returns=1)
-            job = running.pop(ended)
-            try:
-                yield ray.get(ended)
-            except ray.exceptions.RayError as error:
-                yield gone(job, (str(error).strip() or type(error).__name__).splitlines()[0])
-        ray.shutdown()
+        try:
+            task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(apart)
+            running = {task.remote(job): job for job in jobs}
+            while running:
+                (ended, *_), _ = ray.wait(list(running), num_returns=1)
+                job = running.pop(ended)
+                try:
+                    yield ray.get(ended)
+                except ray.exceptions.RayError as error:
+                    yield gone(job, _said(error))
+        finally:
+            ray.shutdown()
 
 
 LAUNCHERS: dict[str, type[Launcher]] = {"basic": Launcher, "joblib": Joblib, "slurm": Slurm, "ray": Ray}

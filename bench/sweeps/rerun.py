@@ -17,6 +17,7 @@ from bench.row import Row
 from bench.rows.file import shown
 from bench.submissions.submission import SUFFIX
 from bench.sweeps.pairs import differences, pairs, show, verdict
+from bench.words import quoted
 
 COMMAND = ["python", "-m", "bench"]
 OURS = ("methods.", "metrics.", "bench.rewards.")  # code that a row may name
@@ -55,12 +56,17 @@ def overrides(row: Row, trust: bool) -> list[str]:
     if not trust and any(w.startswith(CARRIER) for w in words):
         raise BenchError(f"provenance.command: {said!r} names a folder of methods; --trust would run what is in it")
     ours = [w for w in words[3:] if not (trust and w.startswith(CARRIER))]  # a folder of methods, if that is trusted
-    if words[:3] != COMMAND or not all("=" in w and not w.startswith(("-", "hydra")) for w in ours):
+    if words[:3] != COMMAND or not all(_is_override(w) for w in ours):
         raise BenchError(f"provenance.command: {said!r}; python -m bench KEY=VALUE ... would be right")
     given = [w for w in words[3:] if w.lstrip("+").split("=")[0] != "root"]
     if not trust:
         _check_named(given)
     return given
+
+
+def _is_override(word: str) -> bool:
+    """Whether a word sets a field, `KEY=VALUE`, or leaves one out, `~KEY`."""
+    return ("=" in word or word.startswith("~")) and not word.startswith(("-", "hydra"))
 
 
 def _check_named(given: list[str]) -> None:
@@ -100,7 +106,8 @@ def plan(row: Row, given: list[str], root: str, trust: bool = False) -> Plan:
     from bench.compose import compose
     from bench.plan import make
 
-    planned = make(*compose([*given, f"root={root}"]))
+    where = f"root={quoted(root)}"
+    planned = make(*compose([*given, where]))
     mine = {"method": planned.method, "concept": planned.concept.name, "seed": planned.config["seed"]}
     mine |= {group: planned.config[group]["name"] for group in ("model", "dataset", "protocol")}
     for field, value in mine.items():
@@ -114,7 +121,7 @@ def plan(row: Row, given: list[str], root: str, trust: bool = False) -> Plan:
     own = [*given, *(f"method.{k}={json.dumps(v)}" for k, v in changed.items())]
     if not trust:
         _check_named(own)
-    return make(*compose([*own, f"root={root}"]))
+    return make(*compose([*own, where]))
 
 
 def rerun(path: Path, root: str | None, trust: bool) -> int:

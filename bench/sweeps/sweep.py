@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.forecast.show import span
@@ -28,9 +29,11 @@ def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     log.info("%s, %d of them there already%s", counted(len(planned), "run"), sum(p.there for p in planned), takes)
     given = jobs([p.config["_given"] for p in planned])
     folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
+    there = {job: p.there for job, p in zip(given, planned, strict=True)}
     with following(to, planned) as follower:
         expected = dict(zip(given, expected_s, strict=True))
-        outcomes = list(_told(_followed(launcher.run(given), folders, follower), expected))
+        ended = (replace(o, there=there[o.job]) for o in launcher.run(given))  # a job queued again finds its own rows
+        outcomes = list(_told(_followed(ended, folders, follower), expected))
         follower.fronts(list(folders.values()))
         roots = sorted({p.config["root"] for p in planned})
         results(list(folders.values()))
@@ -95,11 +98,11 @@ def _told(outcomes: Iterator[Outcome], expected: dict[Job, float]) -> Iterator[O
 def summary(outcomes: Sequence[Outcome], roots: Sequence[str]) -> str:
     """Returns what a sweep came to: counts, what did not end well and why, where the rows are, what comes next."""
     there = sum(o.there for o in outcomes)
-    counts = {s: sum(o.status == s for o in outcomes) for s in (OK, "diverged", "failed", LOST)}
-    said = [f"{n} {s}" for s, n in counts.items() if n or s != LOST]
+    counts = {s: sum(o.status == s for o in outcomes) for s in (OK, "diverged", "failed", "unmeasurable", LOST)}
+    said = [f"{n} {s}" for s, n in counts.items() if n or s in (OK, "diverged", "failed")]
     lines = [f"{counted(len(outcomes), 'run')}, {there} there before: {', '.join(said)}"]
     bad = sorted((o for o in outcomes if o.status != OK), key=lambda o: (o.status, o.job.name))
-    lines += [f"  {o.status}: {o.job.name}: {o.reason or 'no reason was kept'}" for o in bad]
+    lines += [f"  {o.status}: {o.job.name}: {(o.reason.splitlines() or ['no reason was kept'])[0]}" for o in bad]
     if counts["failed"] + counts[LOST]:
         lines.append("  the same command tries those again that failed or were lost")
     lines += [f"rows: {Path(root) / '*' / '*' / 'row.json'}" for root in roots]

@@ -15,6 +15,7 @@ import yaml
 from bench.errors import BenchError
 from bench.found import home
 from bench.store import write_text
+from bench.words import quoted
 
 if TYPE_CHECKING:
     from bench.row import Row
@@ -73,7 +74,7 @@ def tune(method: str, model: str, trials: int, root: str, out: Path | None = Non
     from bench.plan import make
     from bench.run import preflight, run
 
-    given = [f"+method={method}", f"model={model}", "protocol=tune", f"root={root}", "tuned=none", *more]
+    given = [f"+method={method}", f"model={model}", "protocol=tune", f"root={quoted(root)}", "tuned=none", *more]
     config, _ = compose(given)
     space = space_of(config["method"].get("search") or {}, model)
     if not space:

@@ -37,7 +37,10 @@ class Follower:
     def __init__(self, to: Tracker, plans: Sequence[Plan] = ()) -> None:
         self.to, self.count = to, 0
         self._said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._trainings = {t.key: (plan, prefix) for plan in plans for t, prefix in _shown(plan)}
+        self._trainings: dict[str, tuple[Plan, str]] = {}
+        for plan in plans:  # of several runs that share a training the first makes it
+            for training, prefix in _shown(plan):
+                self._trainings.setdefault(training.key, (plan, prefix))
         self._process = _process(to)
         if self._process and self._process.stdin:
             threading.Thread(target=_pass_on, args=(self._said, self._process.stdin), daemon=True).start()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NAMED = ("method", "model", "dataset", "concept", "kind", "protocol", "seed", "gate", "tuned", "hyperparameters",
          "fingerprints")  # fmt: skip
 
+LONGEST = 64  # letters of a tag, which wandb refuses beyond
+
 
 class About(BaseModel):
     """What is said of a run when it starts; the same while it trains as when it is read from its folder.
@@ -58,7 +60,7 @@ def about(said: Mapping[str, Any]) -> About:
         name=f"{said['method']} {said['concept']} seed {said['seed']}",
         group=board_name(said["dataset"], said["model"], said["task"], said["protocol"]),
         job=said["method"],
-        tags=[said["kind"], said["concept"], said["protocol"]],
+        tags=[str(said[field])[:LONGEST] for field in ("kind", "concept", "protocol")],
         config=config,
     )
 

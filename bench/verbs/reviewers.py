@@ -61,13 +61,14 @@ def plan(args: list[str]) -> int:
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
     parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="+method=NAME, and what a run takes")
     parser.add_argument("--config-dir", type=Path, action="append", default=[], help="a folder of methods of your own")
-    options = parser.parse_args(args)
-    from bench.compose import expand, launch_options, tracker_options
+    options = parser.parse_intermixed_args(args)  # -m stands between overrides, as in a run
+    from bench.compose import as_text, expand, launch_options, tracker_options
     from bench.forecast.show import write
     from bench.found import OPTION, carried
     from bench.sweeps.served import plans
 
-    _, rest = launch_options([*options.overrides, *carried([f"{OPTION}={folder}" for folder in options.config_dir])])
+    folders = carried([f"{OPTION}={folder}" for folder in options.config_dir])
+    _, rest = launch_options(as_text([*options.overrides, *folders]))
     _, rest = tracker_options(rest)
     write(plans(expand([*rest, *["-m"] * options.multirun])))
     return 0

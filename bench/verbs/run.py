@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from bench import found
-from bench.compose import expand, launch_options, tracker_options
+from bench.compose import as_text, expand, launch_options, tracker_options
 from bench.errors import BenchError
 
 log = logging.getLogger("bench")
@@ -22,7 +22,7 @@ def run_command(args: list[str]) -> int:
     from bench.trackers.follow import following
     from bench.trackers.known import tracker
 
-    options, rest = launch_options(found.carried(args))
+    options, rest = launch_options(as_text(found.carried(args)))
     tracking, rest = tracker_options(rest)
     chosen, to = launcher(options), tracker(tracking)
     planned = plans(expand(rest))  # all are checked before the first starts
