@@ -53,6 +53,7 @@ class Features:
         seeds: which of its prompt's pictures each is, (n,).
         bank: the untouched model's pictures that a detector is calibrated on.
         parts: of pictures that show several concepts at once, each concept's kind and which references are its own.
+        instead: of what was erased, the prompts with its surrogate in its place, (n, d); None where none is stated.
     """
 
     image: Array
@@ -64,6 +65,7 @@ class Features:
     seeds: np.ndarray[Any, Any] | None = None
     bank: Bank | None = None
     parts: Sequence[tuple[str, Sequence[int]]] = ()
+    instead: Array | None = None
 
     def to_references(self, pictures: Array, own: Sequence[int] | None = None) -> Array:
         """Returns (n,): the mean cosine of pictures with every reference, or with some of them."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import pipelines
 from bench.errors import BenchError
+from bench.paths import stickers
 
 OURS = ("methods", "metrics", "bench")  # packages of the harness
 
@@ -108,6 +109,11 @@ CODE = {
 }
 
 
+# What a judge sees depends on, beside its weights: the oracle looks with code of the embedded world.
+LOOKS = ("judges", "pictures.py", "backbone/files.py", "stickers/world.py", "stickers/pretrain/oracle.py",
+         "stickers/pretrain/data.py")  # fmt: skip
+
+
 def code_of(*parts: str) -> str:
     """Returns a hash of files and folders of the harness: a stage's output depends on the code that made it.
 
@@ -136,6 +142,12 @@ def codes() -> dict[str, str]:
 @functools.cache
 def _same_as() -> dict[str, str]:
     return json.loads((Path(__file__).parent / "same_code.json").read_text())
+
+
+@functools.cache
+def world_key() -> str:
+    """Returns a hash of the embedded world's file: the words by which its reader knows things."""
+    return hashlib.sha256((stickers() / "world.yaml").read_bytes()).hexdigest()[:16]
 
 
 @functools.cache

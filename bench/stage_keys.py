@@ -13,13 +13,13 @@ from bench.backbone.files import check_files, fingerprint, resolve
 from bench.concept import Concept
 from bench.errors import BenchError
 from bench.grid import PromptGrid, surrogates
-from bench.names import code_for, code_of, libraries, source_hash
+from bench.names import LOOKS, code_for, code_of, libraries, source_hash, world_key
 from bench.paths import shipped
 from bench.pipelines import sampler, square
 from bench.store import key_of
 
 # What scores depend on, beside the metrics' own files; in this order.
-SCORES = ("judges", "pictures.py", "stages/score.py", "stages/derive.py", "metric.py", "stats.py", "row.py")
+SCORES = (*LOOKS, "stages/score.py", "stages/derive.py", "metric.py", "stats.py", "row.py")
 
 
 def train_parts(
@@ -116,6 +116,7 @@ def stage_parts(
     score: dict[str, Any] = {
         "code": code_of(*SCORES),
         "libraries": libraries(),
+        "world": world_key(),
         "named": [{k: v for k, v in config["dataset"].items() if k != "pictures"}, config["protocol"]["name"]],
         "images": key_of(generate),
         "base": key_of(base),

@@ -13,7 +13,7 @@ STUDENT = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624
 
 def interval(
     values: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any], draws: int = DRAWS, level: float = 0.95,
-    bounds: tuple[float, float] | None = None,
+    bounds: tuple[float | None, float | None] | None = None,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Returns the mean and its percentile interval, resampling clusters and then values within them.
 
@@ -24,7 +24,7 @@ def interval(
         clusters: the prompt each belongs to, (n,).
         draws: bootstrap draws.
         level: coverage of the interval.
-        bounds: what the mean can be at all; the values' own range if left out.
+        bounds: what the mean can be at all; anything if left out.
 
     Returns:
         mean, low, high. With one cluster, its values alone are resampled.
@@ -39,8 +39,10 @@ def interval(
     weight = sizes[pick]
     means = (drawn[pick, np.arange(draws)[:, None]] * weight).sum(1) / weight.sum(1)
     mean = float(values.mean())
-    low, high = np.clip(percentiles(mean, means, len(groups), level), *(bounds or (values.min(), values.max())))
-    return mean, float(low), float(high)
+    drawn_from = len(groups) if len(groups) > 1 else len(values)
+    low, high = percentiles(mean, means, drawn_from, level)
+    least, most = bounds or (None, None)
+    return mean, float(low if least is None else max(low, least)), float(high if most is None else min(high, most))
 
 
 def percentiles(value: float, draws: np.ndarray[Any, Any], clusters: int, level: float = 0.95) -> np.ndarray[Any, Any]:
@@ -72,9 +74,20 @@ def _resampled_means(group: np.ndarray[Any, Any], draws: int, rng: np.random.Gen
     return group[rng.integers(len(group), size=(draws, len(group)))].mean(axis=1)
 
 
-def wilson(successes: int, count: int, z: float = NORMAL) -> tuple[float, float]:
-    """Returns Wilson's 95 % bounds of a share: of 0 in 200, [0, 0.019] (Wilson 1927)."""
-    share, scale = successes / count, 1 + z * z / count
+ALIKE = 0.4  # how much pictures of one prompt are alike, 0 to 1: what detectors say in stored runs (0.1 to 0.8)
+
+
+def independent(prompts: np.ndarray[Any, Any]) -> float:
+    """Returns how many pictures of as many prompts as pictures these are worth, (n,) the prompt each is of: those of
+    one prompt are `ALIKE` (Kish's design effect).
+    """
+    of_each = len(prompts) / len(np.unique(prompts))
+    return len(prompts) / (1 + (of_each - 1) * ALIKE)
+
+
+def wilson(share: float, count: float, z: float = NORMAL) -> tuple[float, float]:
+    """Returns Wilson's 95 % bounds of a share: of none in 200, [0, 0.019] (Wilson 1927)."""
+    scale = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale
     half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -236,7 +236,7 @@ def test_four_concepts_and_two_seeds_cover() -> None:
     rng, concepts, hits = np.random.default_rng(1), np.repeat(np.arange(4), 2), 0
     for _ in range(400):
         values = np.repeat(rng.normal(size=4), 2) + rng.normal(size=8) * 0.5
-        _, low, high = interval(values, concepts, draws=500, bounds=(-np.inf, np.inf))
+        _, low, high = interval(values, concepts, draws=500)
         hits += low <= 0 <= high
     assert hits / 400 == pytest.approx(0.96, abs=0.025)
 

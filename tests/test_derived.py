@@ -19,7 +19,7 @@ from bench.sides import Probe
 from bench.stages.derive import Means
 from bench.stages.derive import derive as derive_from
 from bench.stages.score import COLUMNS, refused_whole, score, summarize
-from bench.stats import drawn_means, interval, widening, wilson
+from bench.stats import drawn_means, independent, interval, widening, wilson
 from metrics.detection import detected
 from metrics.erasure import disagreement, erasure_score, leakage, prefix_gain, soft_leakage, worst_leakage
 from metrics.leakage import concept_leakage, concept_rate, erosion, imitation, measurable
@@ -30,7 +30,7 @@ PROMPTS, SEEDS = 8, 5
 
 
 def derive(m: Derived, scores: pd.DataFrame, channel: str) -> tuple[float, float, float, int] | str:
-    return derive_from(m, Means(scores), channel)
+    return derive_from(m, Means(scores, {"detected", "resembles", "recognized"}), channel)
 
 
 def table(values: dict[tuple[str, str, str], Any], prompts: int = PROMPTS, seeds: int = SEEDS) -> pd.DataFrame:
@@ -59,6 +59,41 @@ def test_leakage_is_one_for_the_untouched_model_and_nothing_for_the_surrogate() 
     base, floor = some(0.8, 0), some(0.1, 1)
     assert derive(leakage, erased(base, base, floor), "concept")[:3] == (1.0, 1.0, 1.0)  # paired: no interval at all
     assert derive(leakage, erased(floor, base, floor), "concept")[:3] == (0.0, 0.0, 0.0)
+
+
+def test_a_share_of_none_or_all_has_an_interval() -> None:
+    """0 of 40 found is not known to be nothing; but pictures that are the same to every judge are the same pictures."""
+    sure = {("certainty", s, "concept"): v for s, v in (("model", 0.1), ("none", 0.9), ("surrogate", 0.2))}
+    value, low, high, *_ = derive(leakage, pd.concat([erased(0.0), table(sure)]), "concept")  # type: ignore[misc]
+    assert value == 0.0 and low <= 0.0 and 0.03 < high < 0.4
+    same = pd.concat([erased(1.0), table({("certainty", s, "concept"): 0.9 for s in ("model", "none")})])
+    assert derive(leakage, same, "concept")[:3] == (1.0, 1.0, 1.0)
+    other = pd.concat(
+        [erased(1.0), table({("certainty", s, "concept"): v for s, v in (("model", 0.8), ("none", 0.9))})]
+    )
+    assert derive(leakage, other, "concept")[1] < 1.0
+
+
+def test_the_interval_of_a_share_covers_where_nearly_none_is_left() -> None:
+    """Four prompts of three pictures, as the protocol asks; resampling alone covers less than half of the time."""
+    hits, plainly, repeats = 0, 0, 150
+    for seed in range(repeats):
+        rng = np.random.default_rng(seed)
+        rates = np.clip(rng.normal(0.05, 0.05, (4, 1)), 0, 1)
+        scores = table({("detected", s, "concept"): v for s, v in
+                        (("model", rng.random((4, 3)) < rates), ("none", 1.0), ("surrogate", 0.0))}, 4, 3)  # fmt: skip
+        scores = pd.concat([scores, table({("certainty", "model", "concept"): 0.1}, 4, 3)])  # other pictures than F's
+        for means, binary in ((Means(scores, {"detected"}), True), (Means(scores), False)):
+            found = derive_from(leakage, means, "concept")
+            hit = not isinstance(found, str) and found.low <= 0.053 <= found.high
+            hits, plainly = hits + (hit and binary), plainly + (hit and not binary)
+    assert plainly / repeats < 0.6 < 0.9 < hits / repeats
+
+
+def test_pictures_of_one_prompt_count_for_fewer_than_they_are() -> None:
+    assert independent(np.arange(12)) == 12
+    assert independent(np.repeat(np.arange(4), 3)) == pytest.approx(12 / 1.8)
+    assert wilson(0.0, independent(np.repeat(np.arange(8), 5)))[1] == pytest.approx(0.2, abs=0.05)
 
 
 def test_leakage_is_the_stated_share() -> None:
@@ -362,9 +397,9 @@ def test_diversity_is_the_distance_to_the_same_prompts_others() -> None:
 
 
 def test_wilsons_bounds_are_those_of_the_table() -> None:
-    assert wilson(0, 200) == (0.0, pytest.approx(0.0188, abs=1e-4))
-    assert wilson(0, 400)[1] == pytest.approx(0.0095, abs=1e-4)
-    low, high = wilson(10, 20)
+    assert wilson(0.0, 200) == (0.0, pytest.approx(0.0188, abs=1e-4))
+    assert wilson(0.0, 400)[1] == pytest.approx(0.0095, abs=1e-4)
+    low, high = wilson(0.5, 20)
     assert low == pytest.approx(0.2993, abs=1e-4)
     assert high == pytest.approx(0.7007, abs=1e-4)
 

@@ -106,13 +106,14 @@ class _Parsed(Exception):
 
 def _parsed(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Has a verb read its arguments, and do nothing."""
-    parse = argparse.ArgumentParser.parse_args
+    parse = argparse.ArgumentParser.parse_intermixed_args
 
     def only_parse(self: argparse.ArgumentParser, words: list[str]) -> None:
         parse(self, words)
         raise _Parsed
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, name, only_parse)
     with pytest.raises(_Parsed):
         VERBS[args[0]](args[1:])
 

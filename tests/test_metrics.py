@@ -23,6 +23,7 @@ from bench.stages import score
 from metrics.blip import blip1_itc, blip2_itc, blip2_itm
 from metrics.clip_i import clip_i
 from metrics.clip_t import clip_t
+from metrics.clip_t_instead import clip_t_instead
 from metrics.consistency import spatial_consistency
 from metrics.csd import style_csd
 from metrics.detection import certainty, detected, recognized
@@ -114,6 +115,7 @@ def test_no_metric_is_left_out(root: Path) -> None:
         found |= {m.name: m for m in vars(import_module(f"metrics.{path.stem}")).values() if isinstance(m, Metric)}
     elsewhere = (
         certainty,
+        clip_t_instead,
         concept_rate,
         copy_rate,
         diversity,
@@ -370,3 +372,6 @@ def test_features_are_found_by_content_and_encoder(tmp_path: Path, cache: Featur
     other.fingerprint = "another"
     cache.images(other, paths)
     assert other.seen == 3
+    cache._code = "that looks otherwise"
+    cache.images(encoder, paths)
+    assert encoder.seen == 6

@@ -114,8 +114,7 @@ def _by_pictures(name: str, of: Value, pairs: Pairs) -> Difference:
     """Returns the difference of two runs: prompts are resampled, then seeds within them."""
     clusters = np.array([prompt for prompt, _ in pairs])
     first, second = np.array(list(pairs.values())).T
-    anywhere = (-np.inf, np.inf)  # not within the differences' own range: few prompts may all have one sign by chance
-    bounds = interval(first - second, clusters, bounds=anywhere)[1:] if len(pairs) > 1 else None
+    bounds = interval(first - second, clusters)[1:] if len(pairs) > 1 else None
     return Difference(name, of, float(first.mean()), float(second.mean()), len(pairs), len(set(clusters)), bounds)
 
 

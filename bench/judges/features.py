@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.names import LOOKS, code_of, libraries, world_key
 from bench.pictures import read_picture
 from bench.progress import track
+from bench.store import key_of
 
 if TYPE_CHECKING:
     from bench.judges.build import Encoder, Known, Matcher, Reads
@@ -29,11 +31,14 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 class FeatureCache:
-    """Features in one SQLite file, keyed by content: every picture is encoded once an encoder."""
+    """Features in one SQLite file, keyed by content: every picture is encoded once by a judge, its weights, the code
+    that looks with them and the libraries.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._code = key_of({"code": code_of(*LOOKS), "world": world_key(), "libraries": libraries()})
         try:
             self._db = _opened(path)
         except sqlite3.DatabaseError as error:
@@ -81,9 +86,10 @@ class FeatureCache:
 
     def _looked_up(self, encoder: Known, keys: list[str], compute: Callable[[list[int]], Array]) -> Array:
         found: dict[str, Array] = {}
+        judge = f"{type(encoder).__name__} {encoder.fingerprint} {self._code}"  # it looks with its code as well
         for key in dict.fromkeys(keys):
             row = self._db.execute(
-                "SELECT value FROM feature WHERE encoder = ? AND content = ?", (encoder.fingerprint, key)
+                "SELECT value FROM feature WHERE encoder = ? AND content = ?", (judge, key)
             ).fetchone()
             if row:
                 found[key] = np.frombuffer(row[0], dtype=np.float32)
@@ -94,7 +100,7 @@ class FeatureCache:
                 found[keys[i]] = value.astype(np.float32)
                 self._db.execute(
                     "INSERT OR REPLACE INTO feature VALUES (?, ?, ?)",
-                    (encoder.fingerprint, keys[i], found[keys[i]].tobytes()),
+                    (judge, keys[i], found[keys[i]].tobytes()),
                 )
             self._db.commit()
         return np.stack([found[k] for k in keys]) if keys else np.zeros((0, 0), np.float32)

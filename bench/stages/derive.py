@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bench.metric import Derived, Mean
-from bench.stats import DRAWS, drawn_means, percentiles
+from bench.stats import DRAWS, drawn_means, independent, percentiles, widening
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +27,16 @@ class Absent(LookupError):
 class Means:
     """The bootstrap means of a table, each drawn once whatever number of scores asks: of one channel's pictures
     together, of channels each by themselves.
+
+    Resampling draws a share of none, or of all, as itself each time, and knows nothing of what it may be: such a one is
+    drawn from its posterior (Jeffreys' prior).
     """
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame, binary: Collection[str] = ()) -> None:
+        self._binary = binary
         # the references answer no prompt of the grid
         self._table = table[(table["reason"] == "") & (table["source"] != "references")]
-        self._drawn: dict[tuple[str, tuple[str, ...]], tuple[dict[Any, Array], int]] = {}
+        self._drawn: dict[tuple[str, tuple[str, ...]], tuple[dict[Any, Array], dict[Any, Array], int]] = {}
         self._measured: dict[tuple[str, str], bool] = {}
 
     def point(self, metric: str, source: str, channel: str) -> float:
@@ -42,26 +47,45 @@ class Means:
             raise Absent
         return float(found["value"].mean())
 
-    def drawn(self, metrics: tuple[str, ...], metric: str, source: str, channel: str) -> tuple[Array, int]:
-        """Returns the mean in every bootstrap draw, (draws,), and how many prompts were drawn from."""
+    def drawn(self, metrics: tuple[str, ...], metric: str, source: str, channel: str) -> tuple[Array, Array, int]:
+        """Returns the mean in every bootstrap draw, (draws,), the same as plainly resampled, and how many prompts were
+        drawn from.
+        """
         key = (channel, metrics)
         if key not in self._drawn:
             self._drawn[key] = self._draw(channel, metrics)
-        columns, prompts = self._drawn[key]
+        columns, plain, prompts = self._drawn[key]
         if (metric, source) not in columns:
             raise Absent
-        return columns[metric, source], prompts
+        return columns[metric, source], plain[metric, source], prompts
 
-    def _draw(self, channel: str, metrics: tuple[str, ...]) -> tuple[dict[Any, Array], int]:
+    def _draw(self, channel: str, metrics: tuple[str, ...]) -> tuple[dict[Any, Array], dict[Any, Array], int]:
         part = self._table[(self._table["channel"] == channel) & self._table["metric"].isin(metrics)]
         wide = part.pivot_table(index=["prompt", "seed"], columns=["metric", "source"], values="value").dropna()
         if wide.empty:
             raise Absent
         prompts = wide.index.get_level_values("prompt").to_numpy()
+        count = len(set(prompts.tolist()))
         seed = sum(map(ord, channel))  # channels are drawn apart
-        return drawn_means({c: wide[c].to_numpy() for c in wide.columns}, prompts, seed=seed), len(
-            set(prompts.tolist())
-        )
+        columns: dict[Any, Array] = {c: wide[c].to_numpy() for c in wide.columns}
+        plain = drawn_means(columns, prompts, seed=seed)
+        out = dict(plain)
+        for column, values in columns.items():
+            share = values.mean()
+            if column[0] in self._binary and share in (0, 1):
+                rng = np.random.default_rng(self._seed(column[0], column[1], channel))
+                n = independent(prompts)
+                drawn = rng.beta(n * share + 0.5, n * (1 - share) + 0.5, size=DRAWS)
+                out[column] = share + (drawn - share) / widening(count)  # intervals are widened by this later
+        return out, plain, count
+
+    def _seed(self, metric: str, source: str, channel: str) -> int:
+        """Returns a seed: the same of sources whose pictures are the same to every judge, so that they stay paired."""
+        lines = self._table[self._table["channel"] == channel].sort_values(["source", "metric", "prompt", "seed"])
+        of = {str(name): own["value"].to_numpy() for name, own in lines.groupby("source")}
+        mine = of[source]
+        first = next(n for n, v in of.items() if v.shape == mine.shape and np.allclose(v, mine, rtol=0, atol=1e-6))
+        return zlib.crc32(f"{metric}|{channel}|{first}".encode())
 
     def measured(self, score: Derived, channel: str) -> bool:
         """Returns whether a score can be measured on a channel."""
@@ -108,12 +132,13 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
     read: dict[str, None] = {}
 
     def draw(*at: str) -> Array:
-        draws, prompts = means.drawn(m.of, *at)
+        draws, _, prompts = means.drawn(m.of, *at)
         clusters.append(prompts)
         read[at[0]] = None
         return draws
 
     points, drawn = Reading(means, lambda *at: np.array([means.point(*at)])), Reading(means, draw)
+    plain = Reading(means, lambda *at: means.drawn(m.of, *at)[1])  # what cannot be measured, resampling alone decides
     try:
         reason = m.gate(Reading(means, means.point), channel) if m.gate else ""
         if reason:
@@ -121,11 +146,12 @@ def derive(m: Derived, means: Means, channel: str) -> Derivation | str:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(m.function(points, channel)[0])
             draws = m.function(drawn, channel)
-            small = _small(m, points, drawn, channel)
+            lost = ~np.isfinite(m.function(plain, channel))
+            small = _small(m, points, plain, channel)
     except Absent:
         return ""
     draws = draws[np.isfinite(draws)]
-    if small or not np.isfinite(value) or len(draws) < (1 - LOST) * DRAWS:
+    if small or not np.isfinite(value) or lost.sum() > LOST * DRAWS or not draws.size:
         return "what it is a share of is too near to nothing"
     low, high = np.clip(percentiles(value, draws, min(clusters)), *m.bounds)
     pictures = means.pictures(m.of, channel)

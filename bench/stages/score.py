@@ -17,8 +17,9 @@ from bench.judges.features import FeatureCache
 from bench.judges.reader import Reader
 from bench.metric import Bank, Derived, Features, Metric
 from bench.row import Value
+from bench.rows.checks import ranges
 from bench.stages.derive import Means, derive
-from bench.stats import interval, wilson
+from bench.stats import independent, interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +77,14 @@ def score(
                 if source != "surrogate" or asked[0].prompt.surrogate
             }
             seen = look(encoder, pictures, [c.prompt.base for c in asked], references, cache)
+            others = [c.prompt.surrogate for c in asked]
+            instead = cache.texts(encoder, others) if isinstance(encoder, Reads) and all(others) else None
             prompts, seeds = (np.array([f(c) for c in asked]) for f in (lambda c: c.prompt.index, lambda c: c.seed))
             thing = "" if part is None else concept.apart[part].name
             for source, features in seen.items():
-                whole = replace(features, prompts=prompts, seeds=seeds, bank=bank(slot, told), parts=parts)
+                whole = replace(
+                    features, prompts=prompts, seeds=seeds, bank=bank(slot, told), parts=parts, instead=instead
+                )
                 for m in wanted:
                     lines += _lines(m, whole, source, channel, asked, thing)
     return refused_whole(pd.DataFrame(lines, columns=COLUMNS))
@@ -185,13 +190,14 @@ def summarize(
                 unmeasured |= {name: why} if source == "model" else {}
                 continue
             values = part["value"].to_numpy()
-            mean, low, high = interval(values, part["prompt"].to_numpy())
+            prompts = part["prompt"].to_numpy()
+            mean, low, high = interval(values, prompts, bounds=ranges().get(m.name))
             if m.binary and mean in (0, 1):  # resampling cannot see what a share of none or of all may be
-                low, high = wilson(round(values.sum()), len(values))
+                low, high = wilson(mean, independent(prompts))
             out.setdefault(str(source), {})[name] = _value(
                 m, str(channel), mean, low, high, len(part), encoders[m.needs].name
             )
-    means = Means(table)
+    means = Means(table, {m.name for m in metrics if isinstance(m, Metric) and m.binary})
     for d in (m for m in metrics if isinstance(m, Derived)):
         for channel in d.channels:
             found = derive(d, means, channel)

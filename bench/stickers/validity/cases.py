@@ -168,7 +168,7 @@ def erased(count: int) -> list[Item]:
 
 def group_of(metric: Metric) -> str:
     """Returns which cases a metric is checked on: a reader's by what is in the picture, others by their group."""
-    if metric.kinds == ("erase",) and metric.gate:
+    if metric.kinds == ("erase",) and metric.gate and metric.group == "erasure":
         return "likeness"
     if metric.plain == NOVELTY:
         return "fidelity"  # a thing that no judge knows, by its references

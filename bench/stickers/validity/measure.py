@@ -79,9 +79,10 @@ class Looks:
                 real,
                 seeds=np.arange(len(rows)),
                 bank=_bank(real, others),
+                instead=None if text is None else text[rows],
             )
             for rows, real, others in around.concepts
-        ] or [Features(image, base, text, none)]
+        ] or [Features(image, base, text, none, instead=text)]
 
 
 def _bank(real: Array, others: Array) -> Bank:
