@@ -80,10 +80,11 @@ def _said(row: Row, clause: dict[str, Any], there: list[str], class_phrase: str)
     value, base = row.measured[name], anchor(row, before(row), name)
     channel = name.partition("/")[2] or "concept"
     where = _settings()["where"].get(channel, channel).replace("{class}", class_phrase or "class")
-    now, then = value.value, base.value if base else None
+    now, then, ideal = value.value, base.value if base else None, anchor(row, "surrogate", name)
     said: str = clause["says"].format(
         value=number(now), share=f"{100 * now:.0f} %", where=where,
         before="unknown" if then is None else number(then), had="unknown" if then is None else f"{100 * then:.0f} %",
+        ideal=number(ideal.value) if ideal else "unknown",
     )  # fmt: skip
     return said
 
