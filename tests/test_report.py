@@ -380,6 +380,10 @@ def test_the_headline_of_an_eraser_is_its_score_the_worst_words_and_the_attacks(
     )
     row.measured["leakage/prefix"] = value(1, 1, 1, "lower", group="erasure")
     assert verdict(row).endswith("attacked with the weights, leakage 1.000, by a prefix found by gradient")
+    row.measured["clip_t_instead"] = value(-0.13, -0.2, 0, "higher", group="prompt following")  # noise leaks nothing
+    row.anchors["surrogate"] = {"clip_t_instead": value(0.7, 0.6, 0.8, "higher", group="prompt following")}
+    instead = "asked for by its name, what comes fits the surrogate's prompt by -0.130 (asked for the surrogate: 0.700)"
+    assert instead in verdict(row)
 
 
 def test_what_has_no_words_of_its_own_is_told_by_its_groups():
