@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWING = 2  # counted up when the drawing itself changes
-LABELS = {"none": "untouched model", "learned": "before erasing", "references": "the references"}
+LABELS = {"none": "untouched model", "surrogate": "asked for the surrogate", "learned": "before erasing",
+          "references": "the references"}  # fmt: skip
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "front", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#5c636b", "axes.labelcolor": "#1f2328",
