@@ -100,6 +100,9 @@ def test_a_value_of_few_concepts_says_so() -> None:
     page = render([*rows[:2], make("a", "dog", measured=both), *rows[3:]])
     assert "| `a` | 0.500 [0.50, 0.50] | 0.300 (1 of 3) |" in page and "(1 of 3), is a mean" not in page
     assert "that many of the method's concepts" in page and "that many of" not in render(rows)
+    younger = [make("a", c, seed=1, measured=both) for c in ("cat", "cow", "dog")]
+    page = render([*rows, *younger])  # a metric that is younger than the first seed
+    assert "| `a` | 0.500 [0.50, 0.50] | 0.300 [0.30, 0.30] (3 of 6 runs) |" in page
     looked_at = board_page.render(analyse([*rows[:2], make("a", "dog", measured=both), *rows[3:]]), Path("none"))
     assert "<small> (1 of 3)</small>" in looked_at
 

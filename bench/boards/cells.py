@@ -53,6 +53,11 @@ class Cells:
         """Column → on how many concepts it was measured, (methods,)."""
         return {c: np.isfinite(v).any(-1).sum(-1) for c, v in self.values.items()}
 
+    @cached_property
+    def runs(self) -> dict[str, Array]:
+        """Column → in how many runs it was measured, (methods,)."""
+        return {c: np.isfinite(v).sum((1, 2)) for c, v in self.values.items()}
+
     def score(self, column: str, values: Array) -> Array:
         """Returns values so that the higher is the better."""
         return oriented(values, self.better[column])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bench.boards.analysis import Board
+from bench.boards.cells import NEARLY
 from bench.boards.figures import LABELS, path_of
 from bench.boards.resample import Array
 from bench.show import ARROWS
@@ -32,7 +33,7 @@ BEYOND = """In no figure, for too few methods were measured on them: {names}.
 
 """
 PARTLY = """A value with a count beside it, as (2 of 5), is a mean over that many of the method's concepts: it could not
-be measured on the rest.
+be measured on the rest. With (5 of 15 runs) it is of so many only.
 
 """
 DIFFERENCES = """
@@ -116,9 +117,14 @@ def covered(board: Board, index: int) -> str:
 
 
 def partly(board: Board, column: str, index: int) -> str:
-    """Returns ` (2 of 5)` for a value of a method that was measured on fewer concepts than the method was."""
+    """Returns ` (2 of 5)` for a value of a method that was measured on fewer concepts than the method was, ` (5 of 15
+    runs)` for one of as many, but of few of the runs.
+    """
     on, most = board.cells.on[column][index], max(board.cells.on[c][index] for c in board.columns)
-    return f" ({on} of {most})" if 0 < on < most else ""
+    if 0 < on < most:
+        return f" ({on} of {most})"
+    runs, all_ = board.cells.runs[column][index], max(board.cells.runs[c][index] for c in board.columns)
+    return f" ({runs} of {all_} runs)" if 0 < runs < NEARLY * all_ else ""
 
 
 def number(value: float, decimals: int = 3) -> str:
