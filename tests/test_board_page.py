@@ -261,7 +261,7 @@ def test_views_and_groups_change_the_cells(chromium: Browser, page: Path) -> Non
 
 @needs_browser
 def test_what_does_not_fit_is_off_at_first(chromium: Browser, root: Path) -> None:
-    """The parts of a score first, then the last group; a click brings either back."""
+    """The parts of a score first, then the last groups; a click brings each back."""
     board = root / "leaderboards" / "stickers-sticker-unet-erase" / "index.html"
     hidden = "[...document.querySelectorAll('thead th')].filter(h => !h.checkVisibility()).length"
     beyond = "document.querySelector('.board').scrollWidth - document.querySelector('.board').clientWidth"

@@ -79,10 +79,14 @@
     button.addEventListener("click", () => { button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true")); show(); });
   }
   parts?.addEventListener("change", show);
-  // Where all columns do not fit, a page begins without the parts of a score and then without the last group.
+  // Where all columns do not fit, a page begins without the parts of a score and then without the last groups.
   const wide = () => table.scrollWidth > table.parentElement.clientWidth;
   if (parts && wide()) { parts.checked = false; show(); }
-  if (groups.length > 1 && wide()) { groups.at(-1).setAttribute("aria-pressed", "false"); show(); }
+  for (const button of groups.slice(1).reverse()) {
+    if (!wide()) break;
+    button.setAttribute("aria-pressed", "false");
+    show();
+  }
 
   // One method marked in the table and in every front.
   const pick = (method) => {
