@@ -133,8 +133,10 @@ def shared(measured: Array) -> Array:
         measured: (methods, n) of bools.
     """
     had = measured.sum(1)
-    least = NEARLY * np.sort(had)[-3] if len(had) >= 3 else had.max(initial=0) / 2
-    counted = measured[(had >= least) & (had > 0)] if len(had) >= 3 else measured[had > least]
+    if len(had) >= 3:
+        counted = measured[(had > 0) & (had >= NEARLY * np.sort(had)[-3])]
+    else:
+        counted = measured[had > had.max(initial=0) / 2]
     held: Array = counted.sum(0) >= max(1, min(len(counted), 2), len(counted) / 2)
     return held
 

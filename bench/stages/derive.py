@@ -38,6 +38,7 @@ class Means:
         self._table = table[(table["reason"] == "") & (table["source"] != "references")]
         self._drawn: dict[tuple[str, tuple[str, ...]], tuple[dict[Any, Array], dict[Any, Array], int]] = {}
         self._measured: dict[tuple[str, str], bool] = {}
+        self._alike: dict[str, dict[str, str]] = {}
 
     def point(self, metric: str, source: str, channel: str) -> float:
         """Returns a mean over pictures."""
@@ -81,11 +82,18 @@ class Means:
 
     def _seed(self, metric: str, source: str, channel: str) -> int:
         """Returns a seed: the same of sources whose pictures are the same to every judge, so that they stay paired."""
+        if channel not in self._alike:
+            self._alike[channel] = self._firsts(channel)
+        return zlib.crc32(f"{metric}|{channel}|{self._alike[channel][source]}".encode())
+
+    def _firsts(self, channel: str) -> dict[str, str]:
+        """Returns source → the first, by name, that every judge says the same of."""
         lines = self._table[self._table["channel"] == channel].sort_values(["source", "metric", "prompt", "seed"])
         of = {str(name): own["value"].to_numpy() for name, own in lines.groupby("source")}
-        mine = of[source]
-        first = next(n for n, v in of.items() if v.shape == mine.shape and np.allclose(v, mine, rtol=0, atol=1e-6))
-        return zlib.crc32(f"{metric}|{channel}|{first}".encode())
+        return {
+            name: next(n for n, v in of.items() if v.shape == own.shape and np.allclose(v, own, rtol=0, atol=1e-6))
+            for name, own in of.items()
+        }
 
     def measured(self, score: Derived, channel: str) -> bool:
         """Returns whether a score can be measured on a channel."""
