@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,7 +146,7 @@ def _finished(plan: Plan) -> Row | None:
 def _only_by_hand(row: Row, plan: Plan) -> bool:
     """Whether a row's command set by hand what this one leaves as it is, to the same: no board would take the row."""
     try:
-        said = shlex.split(str(row.provenance.get("command", "")))
+        said = row.words
     except ValueError:
         return True
     return bool(set_apart(said)) and not set_apart(plan.config["_given"])

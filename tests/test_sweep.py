@@ -253,9 +253,26 @@ def test_a_job_that_was_queued_again_finds_its_own_rows_and_they_are_logged(tmp_
     plan = make(*compose(["+method=none", "concept=poodle", f"root={tmp_path}"]))
     given = sweep.jobs([plan.config["_given"]])
     there = {given[0]: plan.there}
-    ended = (replace(o, there=there[o.job]) for o in Requeued(name="basic").run(given))
+    ended = (replace(o, there=there[o.job]) for o in sweep._ended(given, there, Requeued(name="basic")))
     (outcome,) = sweep._followed(ended, {given[0]: plan.folder}, follower)  # type: ignore[arg-type]
     assert said == [plan.folder] and not outcome.there
+
+
+def test_no_cluster_is_asked_for_a_run_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Job] = []
+
+    class Cluster(Launcher):
+        def run(self, jobs: Any) -> Any:
+            asked.extend(jobs)
+            yield from (Outcome(job, "ok") for job in jobs)
+
+    monkeypatch.setattr(sweep, "do", lambda job: Outcome(job, "ok", there=True))
+    old, new = (Job((), "/", name) for name in ("old", "new"))
+    assert [o.job for o in sweep._ended([old, new], {old: True, new: False}, Cluster(name="basic"))] == [old, new]
+    assert asked == [new]
+    asked.clear()
+    assert [o.job for o in sweep._ended([old], {old: True}, Cluster(name="basic"))] == [old]
+    assert not asked  # nor is one looked for
 
 
 def test_a_method_that_calls_exit_is_a_failed_run(

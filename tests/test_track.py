@@ -28,7 +28,7 @@ from bench.plan import make
 from bench.row import Row
 from bench.trackers import follow
 from bench.trackers.known import TRACKERS, tracker
-from bench.trackers.tracked import about
+from bench.trackers.tracked import about, fronts
 from bench.trackers.tracker import Tracker
 
 STEPS = 3
@@ -231,6 +231,19 @@ def _pictures(table: list[dict[str, object]], home: Path) -> None:
             with Image.open(said) as image:
                 assert image.size == (64, 64)
         assert isinstance(line["dino"], float)
+
+
+def test_a_second_sweep_adds_to_the_fronts_and_does_not_replace_them(plain: tuple[Path, Row], tmp_path: Path) -> None:
+    row = plain[1]
+    other = row.model_copy(update={"method": "another"})
+    elsewhere = row.model_copy(update={"dataset": "others"})
+    for name, made in (("first", row), ("second", other), ("third", elsewhere)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "row.json").write_text(made.model_dump_json())
+    (alone,) = fronts([tmp_path / "second"])
+    assert alone.about.config["methods"] == ["another"]
+    (board,) = fronts([tmp_path / "second"], [tmp_path])
+    assert board.about.config["methods"] == ["another", "dreambooth_lora"] and board.about.id == alone.about.id
 
 
 def test_logging_again_replaces(plain: tuple[Path, Row], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

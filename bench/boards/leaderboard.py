@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
             continue
         try:
             _named([row])
-            hand = _by_hand(row)
+            hand = bool(set_apart(row.words))
         except (BenchError, ValueError) as error:  # the latter of a command that no shell reads
             log.warning("%s: %s; left out", path, error)
             continue
@@ -95,10 +94,6 @@ def _submitted(path: Path) -> Row:
     if isinstance(found, list):
         raise BenchError(found[0])
     return found
-
-
-def _by_hand(row: Row) -> bool:
-    return bool(set_apart(shlex.split(str(row.provenance.get("command", "")))))
 
 
 def enter(out: Path, made: Mapping[Path, Row]) -> list[Path]:

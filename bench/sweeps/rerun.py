@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +47,7 @@ def overrides(row: Row, trust: bool) -> list[str]:
     """
     said = str(row.provenance.get("command", ""))
     try:
-        words = shlex.split(said)
+        words = row.words
     except ValueError:
         words = []
     if words[:3] == COMMAND and words[3:4] == ["score"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.forecast.show import span
 from bench.plan import Plan
-from bench.sweeps.job import LOST, OK, Job, Outcome, jobs
+from bench.sweeps.job import LOST, OK, Job, Outcome, do, jobs
 from bench.sweeps.launch import Launcher
 from bench.sweeps.show import results
 from bench.trackers.follow import Follower, following
@@ -25,20 +25,32 @@ log = logging.getLogger("bench")
 def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     """Runs plans through a launcher, logged with a tracker, and writes a summary to stdout. Returns the exit code."""
     expected_s, known = _expected(planned)
-    takes = f"; about {span(sum(expected_s))}; Ctrl-C stops, and the same command goes on" if known else ""
+    paced = span(sum(expected_s)) + ("" if launcher.name == "basic" else " one after the other")
+    takes = f"; about {paced}; Ctrl-C stops, and the same command goes on" if known else ""
     log.info("%s, %d of them there already%s", counted(len(planned), "run"), sum(p.there for p in planned), takes)
     given = jobs([p.config["_given"] for p in planned])
     folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
     there = {job: p.there for job, p in zip(given, planned, strict=True)}
     with following(to, planned) as follower:
         expected = dict(zip(given, expected_s, strict=True))
-        ended = (replace(o, there=there[o.job]) for o in launcher.run(given))  # a job queued again finds its own rows
+        ended = (replace(o, there=there[o.job]) for o in _ended(given, there, launcher))
         outcomes = list(_told(_followed(ended, folders, follower), expected))
-        follower.fronts(list(folders.values()))
         roots = sorted({p.config["root"] for p in planned})
+        follower.fronts(list(folders.values()), [Path(root) for root in roots])
         results(list(folders.values()))
         sys.stdout.write(summary(outcomes, roots))
     return 0 if all(o.status == OK for o in outcomes) else 1
+
+
+def _ended(given: Sequence[Job], there: dict[Job, bool], launcher: Launcher) -> Iterator[Outcome]:
+    """Yields what jobs came to. No cluster is asked for those whose rows are there: their rows are read here.
+
+    Of a job that is queued again, the launcher finds rows which were not there when the sweep began.
+    """
+    yield from map(do, (job for job in given if there[job]))
+    left = [job for job in given if not there[job]]
+    if left:
+        yield from launcher.run(left)
 
 
 def _followed(outcomes: Iterator[Outcome], folders: dict[Job, Path], follower: Follower) -> Iterator[Outcome]:

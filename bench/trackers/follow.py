@@ -57,9 +57,9 @@ class Follower:
         self.count += 1
         self._tell({"folder": str(folder.absolute())})
 
-    def fronts(self, folders: Sequence[Path]) -> None:
-        """Has the fronts logged that runs make together."""
-        self._tell({"fronts": [str(f.absolute()) for f in folders]})
+    def fronts(self, folders: Sequence[Path], roots: Sequence[Path] = ()) -> None:
+        """Has the fronts logged that runs make together, and with what else lies in roots of their boards."""
+        self._tell({"fronts": [str(f.absolute()) for f in folders], "roots": [str(r.absolute()) for r in roots]})
 
     def _tell(self, message: dict[str, Any]) -> None:
         try:
@@ -188,7 +188,7 @@ def _do(to: Tracker, said: dict[str, Any]) -> None:
     if "folder" in said:
         log_run(to, Path(said["folder"]))
     elif "fronts" in said:
-        log_fronts(to, [Path(f) for f in said["fronts"]])
+        log_fronts(to, [Path(f) for f in said["fronts"]], [Path(r) for r in said["roots"]])
     else:
         to.begin(About.model_validate(said["about"]))
         to.grown(said["curves"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.trackers.tracked import finished, fronts
@@ -28,9 +28,9 @@ def log_run(to: Tracker, folder: Path) -> None:
     to.end(run.facts["status"] == "ok")
 
 
-def log_fronts(to: Tracker, folders: Iterable[Path]) -> None:
-    """Logs the fronts of the boards that finished runs make, a run a board."""
-    for board in fronts(folders):
+def log_fronts(to: Tracker, folders: Iterable[Path], roots: Sequence[Path] = ()) -> None:
+    """Logs the fronts of the boards that finished runs make, a run a board; `roots` as in `fronts`."""
+    for board in fronts(folders, roots):
         to.begin(board.about)
         with tempfile.TemporaryDirectory() as drawn:
             for table, picture in board.drawn(Path(drawn)):

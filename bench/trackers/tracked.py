@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,15 +167,23 @@ class Fronts:
             yield Table(f"front/{path.stem}", heads, lines), path
 
 
-def fronts(folders: Iterable[Path]) -> Iterator[Fronts]:
-    """Yields the boards that finished runs make and that have fronts, as `leaderboard` would render them."""
+def fronts(folders: Iterable[Path], roots: Sequence[Path] = ()) -> Iterator[Fronts]:
+    """Yields the boards that finished runs make and that have fronts, as `leaderboard` would render them.
+
+    Args:
+        folders: of the runs.
+        roots: where they lie with earlier ones, which count too on the boards of these: a second sweep, of other
+            methods, adds to what is shown and does not replace it.
+    """
     from bench.boards.analysis import analyse
     from bench.boards.leaderboard import collect
     from bench.rows.place import board_of, stands
 
     boards: dict[str, list[Row]] = {}
-    for row in collect(folders).values():
-        if stands(row):
+    made = [row for row in collect(folders).values() if stands(row)]
+    mine = {board_of(row) for row in made}
+    for row in collect(roots).values() if roots else made:
+        if stands(row) and board_of(row) in mine:
             boards.setdefault(board_of(row), []).append(row)
     for name, rows in sorted(boards.items()):
         board = analyse(rows)
