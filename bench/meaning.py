@@ -24,6 +24,15 @@ def meaningless(row: Row) -> str:
     return said or (RANDOM if _asked_for(str(row.provenance.get("command", ""))) else "")
 
 
+def words(row: Row) -> list[str]:
+    """Returns the words of the command that made a row; none where it does not say.
+
+    Raises:
+        ValueError: no shell reads it.
+    """
+    return shlex.split(str(row.provenance.get("command", "")))
+
+
 def caution(config: Mapping[str, Any]) -> str:
     """Says what a reader of a run's scores should know first, or nothing."""
     ours, theirs = (str(config[group]["path"]).startswith("embedded:") for group in ("model", "dataset"))

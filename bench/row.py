@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -69,15 +68,6 @@ class Row(BaseModel):
             return ended.astimezone(UTC).isoformat()
         except (ValueError, OverflowError):
             return ""
-
-    @property
-    def words(self) -> list[str]:
-        """The words of the command that made it; none where it does not say.
-
-        Raises:
-            ValueError: no shell reads it.
-        """
-        return shlex.split(str(self.provenance.get("command", "")))
 
     def digest(self) -> str:
         """Returns a hash of everything but cost and provenance: the same command gives the same digest."""

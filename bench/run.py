@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bench.config import set_apart
 from bench.errors import STOPPING, BenchError, Diverged, own_line
 from bench.forecast.explain import Told
+from bench.meaning import words
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.row import Row
@@ -146,7 +147,7 @@ def _finished(plan: Plan) -> Row | None:
 def _only_by_hand(row: Row, plan: Plan) -> bool:
     """Whether a row's command set by hand what this one leaves as it is, to the same: no board would take the row."""
     try:
-        said = row.words
+        said = words(row)
     except ValueError:
         return True
     return bool(set_apart(said)) and not set_apart(plan.config["_given"])

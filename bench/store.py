@@ -11,13 +11,14 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
 
 DONE = "done.json"
+CLOCK = ".clock"  # in an unfinished folder: the seconds of earlier attempts; written when the last began
 
 
 def key_of(parts: dict[str, Any]) -> str:
@@ -35,6 +36,19 @@ def write_text(path: Path, text: str) -> None:
 
 def _checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _spent(clock: Path) -> float:
+    """Returns the seconds that earlier attempts at a stage took, each up to the last file it wrote, and notes that
+    another begins; killed, none could have said.
+    """
+    seconds = 0.0
+    with suppress(OSError, ValueError):
+        before = float(clock.read_text())
+        last = max(p.stat().st_mtime for p in clock.parent.rglob("*"))
+        seconds = before + max(0.0, last - clock.stat().st_mtime)
+    clock.write_text(repr(seconds))
+    return seconds
 
 
 class Store:
@@ -85,9 +99,10 @@ class Store:
         with self._lock(final.with_name(f"{key}.lock")):
             if self.has(stage, key):  # another process made it while this one waited
                 return
-            begun = time.monotonic()
             partial.mkdir(exist_ok=True)
+            begun = time.monotonic() - _spent(partial / CLOCK)
             fill(partial)
+            (partial / CLOCK).unlink()
             written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name != DONE]
             files = {str(p.relative_to(partial)): _checksum(p) for p in written}
             seconds = round(time.monotonic() - begun, 3)
@@ -99,7 +114,7 @@ class Store:
             self._note(stage, key, seconds)
 
     def seconds(self, stage: str, key: str) -> float | None:
-        """Returns how long a finished stage took; what was done before an interruption is not in it."""
+        """Returns how long a finished stage took, with what an interrupted run had done of it."""
         done: dict[str, Any] = json.loads((self.path(stage, key) / DONE).read_text())
         return done.get("seconds")
 

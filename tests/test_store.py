@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.judges.features import FeatureCache
-from bench.store import DONE, Store, key_of, write_text
+from bench.store import CLOCK, DONE, Store, key_of, write_text
 
 
 @pytest.fixture
@@ -56,6 +57,24 @@ def test_an_interrupted_stage_is_not_there_and_goes_on(store: Store) -> None:
     assert store.has("stage", "k")
     assert {p.name for p in store.path("stage", "k").iterdir()} == {"1.txt", "2.txt", DONE}
     assert not list(store.path("stage", "k").parent.glob("*.partial"))
+
+
+def test_the_seconds_of_a_stage_are_those_of_all_its_attempts(store: Store) -> None:
+    def killed(folder: Path) -> None:
+        begun = (folder / CLOCK).stat().st_mtime
+        written = folder / f"{len(list(folder.iterdir()))}.txt"
+        written.write_text("kept")
+        os.utime(written, (begun + 100, begun + 100))  # the last file of an attempt of 100 s
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            store.once("stage", "k", {}, killed)
+        for path in store.path("stage", "k.partial").iterdir():  # as if that were long ago
+            os.utime(path, (path.stat().st_mtime - 1000, path.stat().st_mtime - 1000))
+    store.once("stage", "k", {}, lambda folder: None)
+    assert 200 <= (store.seconds("stage", "k") or 0) < 210
+    assert {p.name for p in store.path("stage", "k").iterdir()} == {"1.txt", "2.txt", DONE}
 
 
 @pytest.mark.parametrize("damage", ["a.txt", "deep/b.txt", DONE])

@@ -15,7 +15,7 @@ from bench.boards import page as board_page
 from bench.boards.analysis import analyse
 from bench.config import set_apart
 from bench.errors import BenchError
-from bench.meaning import meaningless
+from bench.meaning import meaningless, words
 from bench.progress import track
 from bench.row import Row
 from bench.rows.checks import KEY
@@ -48,7 +48,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
             continue
         try:
             _named([row])
-            hand = bool(set_apart(row.words))
+            hand = bool(set_apart(words(row)))
         except (BenchError, ValueError) as error:  # the latter of a command that no shell reads
             log.warning("%s: %s; left out", path, error)
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def overrides(row: Row, trust: bool) -> list[str]:
     """
     said = str(row.provenance.get("command", ""))
     try:
-        words = row.words
+        words = shlex.split(said)
     except ValueError:
         words = []
     if words[:3] == COMMAND and words[3:4] == ["score"]:
