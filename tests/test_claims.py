@@ -14,8 +14,9 @@ import yaml
 
 from bench.errors import BenchError
 from bench.metric import Derived, Metric
-from bench.papers.claims import FEWEST, Claim, Claims, Verdict, judge, load
+from bench.papers.claims import Claim, Claims, load
 from bench.papers.page import boards, render, stored, write
+from bench.papers.verdicts import FEWEST, Verdict, judge
 from bench.row import Row, Value
 from bench.stats import interval
 
@@ -211,7 +212,45 @@ def test_the_page_gives_figures_and_says_what_nobody_measured(tmp_path: Path) ->
     assert "| 0.335, 0.300 | 4 of 4 concepts; 2 seeds, 8 pairs | `dino`: `a` > `b` |" in line
     assert "- `a-b`: on another track." in page
     assert "- C beats b (`c-b`): no rows of `c` on m" in page
-    assert "| m | 1 | 0 | 0 | 1 |" in page
+    assert "| m | reported | 1 | 0 | 0 | 1 |" in page
+    assert "expected |" not in page
+
+
+def test_what_nobody_claims_is_counted_apart_and_has_no_source_to_be_sure_of(tmp_path: Path) -> None:
+    said = {"basis": "expected", "where": "its name", "sure": None}
+    _file(tmp_path, **said)
+    _file(tmp_path, "y", id="b-a", method="b", against="a", says="b beats a")
+    page = render(load(tmp_path), {("d", "m", "subject", "quick"): _rows([0.02, 0.03, 0.04, 0.05])})
+    assert "| m | expected | 1 | 0 | 0 | 0 |" in page and "| m | reported | 0 | 1 | 0 | 0 |" in page
+    assert "| its name (*expected*) |" in page
+    for wrong in ({"sure": None}, {"basis": "expected"}):
+        with pytest.raises(BenchError, match="a mark where it is reported or said, none where expected"):
+            load(_file(tmp_path / "wrong", **wrong).parent)
+
+
+def test_runs_that_are_left_out_are_counted() -> None:
+    rows = _rows([0.02, 0.03, 0.04, 0.05])
+    gone = [_row("b", "cat", 2, 0.0, status="diverged", reason="nan", measured={}), _row("a", "cat", 2, 0.5)]
+    bare = [_row(m, "dog", 3, 0.1, measured={"clip_t": _value(0.1)} if m == "a" else {"dino": _value(0)}) for m in "ab"]
+    found = _judge([*rows, *gone, *bare, _row("a", "cow", 9, 0.5)])  # the last was run with one of the two alone
+    assert (found.pairs, found.left_out) == (8, 2)
+    assert _judge(rows).left_out == 0
+    assert _judge([_row("a", c, 0, 0.5) for c in CONCEPTS], against="none").left_out == 0
+
+
+def test_a_claim_is_judged_on_its_own_models_and_a_file_has_notes(tmp_path: Path) -> None:
+    claims = [Claim(**SAID, models=["m"])]
+    rows = {("d", "m", "subject", "quick"): _rows([0.02, 0.03, 0.04, 0.05])}
+    page = render([Claims(about="A", source="B", models=["m", "other"], notes=["mind this"], claims=claims)], rows)
+    assert "- mind this.\n" in page and "| other |" not in page and "on other" not in page
+
+
+def test_a_bound_next_to_0_says_on_which_side(tmp_path: Path) -> None:
+    _file(tmp_path)
+    rows = _rows([0.0001, 0.03, 0.0002, 0.0003])
+    assert "+0.008 [-0.0" in render(load(tmp_path), {("d", "m", "subject", "quick"): rows})
+    close = _rows([0.0003] * 4)
+    assert "+0.000 [0.0003, 0.0003]" in render(load(tmp_path), {("d", "m", "subject", "quick"): close})
 
 
 def test_the_committed_page_is_of_its_rows(root: Path) -> None:
@@ -227,9 +266,11 @@ def test_committed_claims_name_what_there_is(root: Path) -> None:
     files = load(root / "leaderboards" / "claims")
     claims = [c for f in files for c in f.claims]
     assert len(claims) >= 15
-    assert {c.method for c in claims} | {c.against for c in claims} <= methods
+    gates = {"spm-gate-open"}  # a method's rows under another gate go by its name and the gate's
+    assert {c.method for c in claims} | {c.against for c in claims} <= methods | gates
     assert {c.metric for c in claims} <= names
-    assert {m for f in files for m in f.models} <= {p.stem for p in (root / "conf" / "model").glob("*.yaml")}
+    models = {m for f in files for m in [*f.models, *(m for c in f.claims for m in c.models)]}
+    assert models <= {p.stem for p in (root / "conf" / "model").glob("*.yaml")}
 
 
 def test_four_concepts_and_two_seeds_cover() -> None:

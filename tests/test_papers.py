@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import yaml
 
 from bench.errors import BenchError
 from bench.papers.files import Paper, load, read_file, render
+from bench.papers.reported import reported
+from bench.row import Row, Value
 
 TABLE: dict[str, Any] = {
     "where": "Table 1", "model": "SD", "dataset": "30 subjects", "sure": "paper",
@@ -84,3 +87,22 @@ def test_every_table_of_the_committed_page_is_marked(root: Path) -> None:
     heads = [page[k - 1] for k, line in enumerate(page) if line.startswith("| --- |")]
     assert len(heads) > 20
     assert [h for h in heads if not h.startswith("| *reported* |")] == []
+
+
+def test_a_table_says_what_its_lines_and_columns_are_set_beside(tmp_path: Path) -> None:
+    columns = [{"metric": "DINO-I", "here": "dino", "better": "higher"}, {"metric": "CLIP-I", "better": "higher"}]
+    table = {"columns": columns, "values": {"A + extra": [0.7, 0.8], "B": [0.6, 0.5]}, "here": {"A + extra": "mine"}}
+    paper = read_file(_file(tmp_path, table | {"kind": "subject"}), Paper)
+    value = Value(value=0.4, low=0.3, high=0.5, n=3, better="higher", checkpoint="j", version=1)
+    rows = [
+        Row(status="ok", method="mine", model="m", dataset="d", concept="c", kind=kind, protocol="p", seed=0,
+            hyperparameters={}, tuned=False, measured={"dino": value.model_copy(update={"value": v})}, anchors={})
+        for kind, v in (("subject", 0.4), ("multi", 0.3))
+    ]  # fmt: skip
+    study: Any = SimpleNamespace(methods={"subject": ["mine"], "multi": ["mine"]}, paper=paper)
+    found = reported(study, rows)
+    assert [(f.label, f.metric, f.value, f.here, f.name) for f in found] == [
+        ("A + extra", "DINO-I", 0.7, pytest.approx(0.4), "dino"), ("A + extra", "CLIP-I", 0.8, None, "")
+    ]  # fmt: skip
+    with pytest.raises(BenchError, match="here: no line 'C'"):
+        read_file(_file(tmp_path, {"here": {"C": "mine"}}), Paper)

@@ -37,9 +37,13 @@ class Strict(BaseModel):
 
 
 class Column(Strict):
-    """A metric as the paper prints it: its scale (`×100`, `GB`), and what is better."""
+    """A metric as the paper prints it: its scale (`×100`, `GB`), and what is better.
+
+    `here` is the value of our rows that it is set beside, where that has another name.
+    """
 
     metric: str = Field(min_length=1)
+    here: str = ""
     scale: str = ""
     better: Literal["higher", "lower", "zero", "neither"]
 
@@ -55,7 +59,8 @@ class Cell(Strict):
 class Table(Strict):
     """A table of a paper; `values` are one list a method, in the columns' order, nothing where none was found.
 
-    `kind` is that of its concepts, where the paper has tables of several.
+    `kind` is that of its concepts, where the paper has tables of several; `here` has the methods that lines are set
+    beside, where these have other names.
     """
 
     where: str = Field(min_length=1)
@@ -63,6 +68,7 @@ class Table(Strict):
     dataset: str = Field(min_length=1)
     sure: Sure
     kind: str = ""
+    here: dict[str, str] = Field(default_factory=dict)
     note: str = ""
     columns: list[Column] = Field(min_length=1)
     values: dict[str, list[float | Cell | None]] = Field(min_length=1)
@@ -72,6 +78,8 @@ class Table(Strict):
         for method, cells in self.values.items():
             if len(cells) != len(self.columns):
                 raise ValueError(f"{method!r} has {len(cells)} values; {len(self.columns)} would be right")
+        if unknown := self.here.keys() - self.values.keys():
+            raise ValueError(f"here: no line {min(unknown)!r}; one of {', '.join(self.values)} would be right")
         return self
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from bench.boards.leaderboard import read
 from bench.boards.tables import span
 from bench.papers import files as papers
-from bench.papers.claims import FEWEST, Board, Claims, Verdict, Word, judge, load
+from bench.papers.claims import Claims, load
+from bench.papers.verdicts import FEWEST, Board, Verdict, Word, judge
 from bench.row import Row
 from bench.rows.place import board_name, task_of
 from bench.store import write_text
@@ -25,19 +26,26 @@ and no metric here is a paper's own: *not reproduced* says that a claim does not
 What the papers report stands apart, in [papers](papers/README.md); what else the runs taught, in
 [FINDINGS.md](FINDINGS.md).
 
-Each claim is one method against another in one value. The two are paired by concept and training seed; their difference
-(first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds, and the p of an exact sign-flip
-test on the concepts' means. **Reproduced**: the interval lies wholly on the claimed side, and p is at most 0.05, or, of
-fewer than six concepts, the smallest there can be: all of them on one side, which of five happens by chance in one case
-of sixteen. **Not reproduced**: the same on the other side. **Undecided**: neither, fewer than {fewest} concepts, or a
-concept on which no run of one of the two went well. Intervals are widened for few concepts, as everywhere here; of many
-claims looked at one by one, some still fall out by chance, those of four and five concepts first.
+Each claim is one method against another in one value. The two are paired by concept and training seed; their
+difference (first minus second) has a 95 % interval by bootstrap, concepts resampled, then seeds, and the p of an exact
+sign-flip test on the concepts' means. **Reproduced**: the interval lies wholly on the claimed side, and p is at most
+0.05, or, of fewer than six concepts, the smallest there can be: all of them on one side, which happens by chance in
+one case of sixteen with five, of eight with four. **Not reproduced**: the same on the other side. **Undecided**:
+neither, fewer than {fewest} concepts, or a concept on which no run of one of the two went well. Intervals are widened
+for few concepts, as everywhere here. Each claim is looked at by itself: p is not adjusted for their number (on the
+boards it is, for the methods of a column), so that of so many some fall out by chance, those of four and five concepts
+first.
 
-Bases: *reported*, a table's figures; *said*, the paper's words; *expected*, what follows from the method, though nobody
-reported it. How sure the source is follows it ([the marks](papers/README.md)).
+Runs are *left out* where one of the two diverged or has no such value (what was not learned has no share of it in its
+class word to measure), so that means of one method may differ between two lines.
+
+Bases: *reported*, a table's figures; *said*, words, the paper's or those of who ran it; *expected*, **claimed by
+nobody**: what a reader may hope of a method by what it is for, or what follows from how it works. How sure a source is
+follows it ([the marks](papers/README.md)).
 
 {counts}
 """
+BASES = ("reported", "said", "expected")
 COLUMNS = ["claim", "verdict", "difference", "means", "on its side", "looked at", "source"]
 
 
@@ -77,7 +85,7 @@ def boards(rows: Iterable[Row]) -> dict[Board, list[Row]]:
 
 def render(files: Sequence[Claims], rows: Mapping[Board, Sequence[Row]]) -> str:
     """Returns the page: by paper a table of what was looked at, then what was not."""
-    judged = [(f, [v for c in f.claims for m in f.models for v in judge(c, m, rows)]) for f in files]
+    judged = [(f, [v for c in f.claims for m in c.models or f.models for v in judge(c, m, rows)]) for f in files]
     every = [v for _, verdicts in judged for v in verdicts]
     parts = [HEAD.format(fewest=FEWEST, counts=_counts(every))]
     parts += [_section(f, verdicts) for f, verdicts in judged]
@@ -85,11 +93,12 @@ def render(files: Sequence[Claims], rows: Mapping[Board, Sequence[Row]]) -> str:
 
 
 def _counts(verdicts: Sequence[Verdict]) -> str:
-    models = list(dict.fromkeys(v.model for v in verdicts))
-    lines = [["model", *WORDS], ["---"] * (len(WORDS) + 1)]
-    for model in models:
-        count = Counter(v.word for v in verdicts if v.model == model)
-        lines.append([model, *(str(count[w]) for w in WORDS)])
+    """Returns how many verdicts a model has of each word, those of what somebody claims apart from what none does."""
+    lines = [["model", "basis", *WORDS], ["---"] * (len(WORDS) + 2)]
+    for model in dict.fromkeys(v.model for v in verdicts):
+        for basis in BASES:
+            count = Counter(v.word for v in verdicts if (v.model, v.claim.basis) == (model, basis))
+            lines += [[model, basis, *(str(count[w]) for w in WORDS)]] if count else []
     return _table(lines)
 
 
@@ -110,21 +119,24 @@ def _section(file: Claims, verdicts: Sequence[Verdict]) -> str:
         where = board_name(*board)
         parts.append(f"\nOn [{where}]({where}/README.md), protocol {board[-1]}:\n\n")
         parts.append(_table([COLUMNS, ["---"] * len(COLUMNS), *map(_line, found)]) + "\n")
-    notes = [f"- `{c.id}`: {c.note}." for c in file.claims if c.note and c.id in {v.claim.id for v in looked_at}]
+    own = [f"- `{c.id}`: {c.note}." for c in file.claims if c.note and c.id in {v.claim.id for v in looked_at}]
+    notes = [*(f"- {said}." for said in file.notes), *own]
     return "".join(parts) + ("\n" + "\n".join(notes) + "\n" if notes else "")
 
 
 def _line(v: Verdict) -> list[str]:
     c, (mean, low, high) = v.claim, v.difference
     seeds = f"{counted(v.seeds, 'seed')}, {counted(v.pairs, 'pair')}"
+    seeds += f"; {counted(v.left_out, 'run')} left out" if v.left_out else ""
+    digits = next((n for n in (3, 4, 5) if all(round(x, n) or not x for x in (low, high))), 6)  # which side of 0
     return [
         f"{_sentence(c.says)} (`{c.id}`)",
         f"**{v.word}**" + (f": {v.why}" if v.why else ""),
-        f"{mean:+z.3f}{span(low, high, 3)}" + (f", p {v.p:.3f}" if math.isfinite(v.p) else ""),
+        f"{mean:+z.3f}{span(low, high, digits)}" + (f", p {v.p:.3f}" if math.isfinite(v.p) else ""),
         f"{v.means[0]:z.3f}, {v.means[1]:z.3f}",
         f"{v.side} of {counted(len(v.concepts), 'concept')}; {seeds}",
         f"`{c.metric}`: `{c.method}` {'>' if c.direction == 'greater' else '<'} `{c.against}`",
-        f"{c.where} (*{c.basis}*, {c.sure})",
+        f"{c.where} (*{c.basis}*{f', {c.sure}' if c.sure else ''})",
     ]
 
 

@@ -1,4 +1,4 @@
-"""A paper's figures beside what the same method has here, matched by their names alone."""
+"""A paper's figures beside what the same method has here, matched by their names or as the paper's file says."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Reported:
 
 
 def reported(study: Study, rows: Sequence[Row]) -> list[Reported]:
-    """Returns the paper's figures of the methods that are run here, metrics matched by their names alone."""
+    """Returns the paper's figures of the methods that are run here, matched by their names or as the table says."""
     methods = {_plain(m): m for ms in study.methods.values() for m in ms}
     out = []
     for table in study.paper.tables if study.paper else ():
         for label, cells in table.values.items():
-            method = methods.get(_plain(label), "")
+            method = methods.get(_plain(table.here.get(label, label)), "")
             for column, cell in zip(table.columns, cells, strict=True):
                 if method and cell is not None:
                     value = cell.value if isinstance(cell, Cell) else cell
-                    name = _matching(column.metric, rows)
+                    name = _matching(column.here or column.metric, rows)
                     fit = [r for r in rows if r.method == method and table.kind in ("", r.kind)]
                     own = {(r.concept, r.seed): r.measured[name].value for r in fit if name in r.measured}
                     mean = factor(column.scale) * mean_of(own) if own else None

@@ -32,6 +32,7 @@ class Study:
         concepts: kind → the concepts.
         methods: kind → the methods that are run.
         left: what cannot be run, and why.
+        embedded: whether the model is shipped.
     """
 
     file: Claims
@@ -41,6 +42,7 @@ class Study:
     concepts: dict[str, list[str]]
     methods: dict[str, list[str]]
     left: dict[str, str]
+    embedded: bool
 
 
 def studies(method: str, model: str, budget: int) -> list[Study]:
@@ -73,15 +75,21 @@ def _study(stem: str, file: Claims, claims: list[Claim], model: str, budget: int
     concepts: dict[str, list[str]] = {}
     methods: dict[str, list[str]] = {}
     left: dict[str, str] = {}
+    embedded = False
     for task in dict.fromkeys(c.task for c in claims):
         config, _ = compose([f"+method={claims[0].method}", f"model={model}"])
+        embedded = str(config["model"]["path"]).startswith("embedded:")
         published = _published(f"{config['dataset']['name']}-{model}-{task}")
-        concepts[task] = sorted(held_out(config, task), key=lambda c: c not in published)[:budget]
+        found = sorted(held_out(config, task), key=lambda c: c not in published)[:budget]
         asked = dict.fromkeys(m for c in claims if c.task == task for m in (c.method, c.against) if m not in ANCHORS)
-        methods[task] = [m for m in asked if not _refused(m, model, concepts[task], left)]
-        if claims[0].method in left:
-            raise BenchError(left[claims[0].method])
-    return Study(file, claims, read_file(paper, Paper) if paper.is_file() else None, model, concepts, methods, left)
+        refused = {m: why for m in asked if (why := _refused(m, model, found))}
+        left |= refused
+        if claims[0].method not in refused:
+            concepts[task], methods[task] = found, [m for m in asked if m not in refused]
+    if not methods:
+        raise BenchError(left[claims[0].method])
+    reports = read_file(paper, Paper) if paper.is_file() else None
+    return Study(file, claims, reports, model, concepts, methods, left, embedded)
 
 
 def _published(board: str) -> set[str]:
@@ -90,19 +98,18 @@ def _published(board: str) -> set[str]:
     return {Row.model_validate_json(f.read_bytes()).concept for f in files}
 
 
-def _refused(method: str, model: str, concepts: Sequence[str], left: dict[str, str]) -> bool:
-    """Returns whether a method cannot be run on a model, and keeps why."""
+def _refused(method: str, model: str, concepts: Sequence[str]) -> str:
+    """Returns why a method cannot be run on a model and concepts of a kind; nothing where it can."""
     if method not in paths.choices("method"):
-        left[method] = "not among the methods of this benchmark"
-    elif not concepts:
-        left[method] = "the dataset has no concept of the kind"
-    else:
-        config, name = compose([f"+method={method}", f"model={model}", f"concept={concepts[0]}"])
-        try:
-            check(make(config, name))
-        except NotServed as error:
-            left[method] = str(error)
-    return method in left
+        return "not among the methods of this benchmark"
+    if not concepts:
+        return "the dataset has no concept of the kind"
+    config, name = compose([f"+method={method}", f"model={model}", f"concept={concepts[0]}"])
+    try:
+        check(make(config, name))
+    except NotServed as error:
+        return str(error)
+    return ""
 
 
 def commands(study: Study, root: str, seeds: Sequence[int]) -> list[list[str]]:

@@ -9,23 +9,25 @@ from collections.abc import Iterator, Sequence
 
 from bench import paths
 from bench.boards.tables import span
-from bench.papers.claims import Verdict, judge
 from bench.papers.files import Cell
 from bench.papers.page import boards
 from bench.papers.reported import reported
 from bench.papers.reproduce import Study
+from bench.papers.verdicts import Verdict, judge
 from bench.row import Row
 from bench.words import counted
 
+EMBEDDED = "Verdicts are about this track: its small models and pictures are not the paper's.\n"
 HERE = """\
-Verdicts are about this track: its small models and pictures are not the paper's, and no metric here is the paper's own.
-"Not reproduced" says that a claim does not hold here, not that the paper is wrong."""
+No metric here is the paper's own. "Not reproduced" says that a claim does not hold here, not that the paper is wrong;
+what is "expected" no paper claims."""
 
 
 def about(study: Study, seeds: Sequence[int], rows: str = "") -> str:
     """Returns what is going to be looked at: what is run, or the rows of a folder."""
     count = f"{len(study.claims)} claim{'s' * (len(study.claims) != 1)}"
-    lines = [f"{study.file.about} ({study.file.source}): {count}, on {study.model}, embedded track"]
+    track = ", embedded track" if study.embedded else ""
+    lines = [f"{study.file.about} ({study.file.source}): {count}, on {study.model}{track}"]
     lines += [f"  rows of {rows}; nothing is run"] if rows else []
     for task, methods in study.methods.items() if not rows else ():
         names = ", ".join(study.concepts[task])
@@ -42,7 +44,7 @@ def write(study: Study, rows: Sequence[Row]) -> None:
     for v in verdicts:
         counts[v.word] = counts.get(v.word, 0) + 1
     parts = ["\nClaims\n", *map(_claim, verdicts)]
-    parts += ["\n", ", ".join(f"{n} {word}" for word, n in counts.items()), f"\n{HERE}\n"]
+    parts += ["\n", ", ".join(f"{n} {word}" for word, n in counts.items()), f"\n{EMBEDDED * study.embedded}{HERE}\n"]
     sys.stdout.write("".join(parts))
     _figures(study, [r for r in rows if r.model == study.model])  # what several models do has no mean
     sys.stdout.write(_elsewhere(study))
@@ -53,13 +55,14 @@ def _claim(v: Verdict) -> str:
     sign = ">" if c.direction == "greater" else "<"
     lines = [
         f"  {c.says} ({c.id})",
-        f"    {c.basis:<9} {c.where}: {c.method} {sign} {c.against} in {c.metric} ({c.sure})",
+        f"    {c.basis:<9} {c.where}: {c.method} {sign} {c.against} in {c.metric}{f' ({c.sure})' if c.sure else ''}",
     ]
     if v.pairs:
         bounds = span(low, high, 3)  # one concept has no spread to resample
         lines.append(
             f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f}{bounds}, "
             f"{v.side} of {counted(len(v.concepts), 'concept')} on its side"
+            + (f", {counted(v.left_out, 'run')} left out" if v.left_out else "")
         )
     lines.append(f"    verdict   {v.word}{': ' * bool(v.why)}{v.why}")
     return "\n".join(lines) + "\n"
