@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -135,7 +136,7 @@ class RunConfig(BaseModel):
 
 
 MEANT = {  # the fields by which a group's name would stand for something else
-    "model": ("path", "lora", "steps", "guidance_scale", "resolution", "max_sequence_length"),
+    "model": ("path", "lora", "steps", "guidance_scale", "resolution", "max_sequence_length", "dtype"),
     "dataset": ("path", "encoders", "novel"),
     "protocol": ("seeds", "attacks", "metrics"),
 }
@@ -155,7 +156,15 @@ def set_apart(words: Sequence[str]) -> list[str]:
     stands for.
     """
     said = [w.lstrip("+~") for w in words]
-    return [*by_hand(said), *(w for w in said if w == "tuned=none" or _means_another(w, said))]
+    taught = f"customizer={_own()['customizer']}"  # what a round trip starts from stands in no field of a row
+    another = (w for w in said if w.startswith("customizer=") and w != taught)
+    return [*by_hand(said), *another, *(w for w in said if w == "tuned=none" or _means_another(w, said))]
+
+
+@cache
+def _own() -> dict[str, Any]:
+    """Returns what a run has where its command does not say."""
+    return yaml.safe_load((shipped("conf") / "config.yaml").read_text(encoding="utf-8"))
 
 
 def _means_another(word: str, words: Sequence[str]) -> bool:

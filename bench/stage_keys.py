@@ -25,7 +25,7 @@ SCORES = (*LOOKS, "stages/score.py", "stages/derive.py", "metric.py", "stats.py"
 def train_parts(
     config: dict[str, Any], target: str, fields: dict[str, Any], weights: str, concept: Concept
 ) -> dict[str, Any]:
-    """Returns what the key of a training is made of (DESIGN section 1)."""
+    """Returns what the key of a training is made of (docs/architecture.md)."""
     return {
         "code": code_for("trains", config["_pipeline"]),
         "libraries": libraries(),

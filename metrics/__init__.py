@@ -1,1 +1,1 @@
-"""One file a metric: features → one value a picture."""
+"""One file a family of metrics: features → one value a picture."""

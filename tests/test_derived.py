@@ -106,7 +106,7 @@ def test_leakage_is_the_stated_share() -> None:
 
 
 def test_a_detector_wrong_for_all_alike_cancels_out() -> None:
-    """π' = a + b π leaves L where it is (SPM_ERASURE 3.1)."""
+    """π' = a + b π leaves L where it is: an affine change of every share cancels."""
     model, base, floor = some(0.4, 2), some(0.9, 0), some(0.1, 1)
     wrong = [0.07 + 0.8 * x for x in (model, base, floor)]
     assert derive(leakage, erased(*wrong), "concept")[0] == pytest.approx(

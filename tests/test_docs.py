@@ -12,10 +12,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny import run_args, unet_folder
 
 from bench.__main__ import main
-from bench.compose import expand, launch_options, tracker_options
+from bench.compose import compose, expand, launch_options, tracker_options
+from bench.found import OPTION, carried
 from bench.row import Row
 from bench.sweeps.launch import LAUNCHERS
 from bench.sweeps.requests import plans
@@ -24,7 +26,8 @@ from bench.verbs.known import VERBS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED = [*PAGES, ROOT / "metrics" / "README.md", ROOT / "methods" / "README.md"]
+BESIDE = ("CONTRIBUTING.md", "metrics/README.md", "methods/README.md", "datasets/README.md", "leaderboards/FINDINGS.md")
+LINKED = [*PAGES, *(ROOT / name for name in BESIDE)]
 BENCH = ["python", "-m", "bench"]
 AT_ONCE = ("validate",)  # verbs that take no time
 
@@ -49,7 +52,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for page, module in pages.items():
         (code,) = fenced(ROOT / "docs" / f"{page}.md", "python")
         (tmp_path / f"{module}.py").write_text(code)
-    concept, prompts, _ = fenced(ROOT / "docs" / "adding-a-dataset.md", "yaml")
+    concept, prompts, *_ = fenced(ROOT / "docs" / "adding-a-dataset.md", "yaml")
     mug = tmp_path / "mine" / "concepts" / "my_mug"
     mug.mkdir(parents=True)
     (mug / "concept.yaml").write_text(concept)
@@ -172,6 +175,18 @@ def test_the_method_and_the_metric_of_the_pages_run(
     for module in ("word_and_lora", "worst_reference"):
         del sys.modules[module]
     capsys.readouterr()
+
+
+def test_the_configuration_of_the_page_on_datasets_composes(tmp_path: Path) -> None:
+    said = fenced(ROOT / "docs" / "adding-a-dataset.md", "yaml")[-1]
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text(said)
+    config, _ = compose(["+method=none", "dataset=mine", *carried([f"{OPTION}={tmp_path}"])])
+    own = yaml.safe_load(said)
+    assert {k: config["dataset"][k] for k in ("name", "path", "novel")} == {
+        k: own[k] for k in ("name", "path", "novel")
+    }
+    assert "clip" in config["dataset"]["encoders"]
 
 
 def test_every_room_and_file_of_the_architecture_is_there() -> None:

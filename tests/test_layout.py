@@ -1,4 +1,4 @@
-"""The rules of the layout that no linter knows (DESIGN section 2)."""
+"""The rules of the layout that no linter knows (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_nothing_prints(root: Path) -> None:
 
 
 def test_nothing_unpickles(root: Path) -> None:
-    """What comes from outside is parsed, never executed (DESIGN section 6)."""
+    """What comes from outside is parsed, never executed (docs/architecture.md)."""
     hits = []
     for path in _sources(root, "bench", "methods", "metrics"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

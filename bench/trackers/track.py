@@ -33,7 +33,8 @@ def track(words: list[str], sync: bool) -> int:
     follower = Follower(to)
     for folder in folders:
         follower.finished(folder)
-    follower.fronts(folders)
+    roots = {root for f in folders if (root := f.absolute().parent.parent).joinpath("store").is_dir()}
+    follower.fronts(folders, sorted(roots))
     missed = follower.close(None)
     runs_ = counted(len(folders), "run")
     sys.stdout.write(f"{runs_} to {to.name} in {to.folder}; {missed or 'none'} not logged\n")
