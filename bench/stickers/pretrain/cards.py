@@ -172,8 +172,8 @@ def judge_card(work: Path, name: str) -> str:
     else:
         what = "A ViT (transformers `ViTModel`, patch 8) trained by self-distillation (DINO) with a contrastive term (MoCo v3), without labels or captions."
         how, part = _recipe(dino.RECIPE, "dino"), "dino_judge"
-        can = f"Ranks pictures of a personal subject above other artwork of its class with AUC {result.get('dino_same_subject_auc', 0):.3f} (mean over 16 subjects never seen)."
         by = result.get("dino_same_subject_auc_by_subject", {})
+        can = f"Ranks pictures of a personal subject above other artwork of its class with AUC {result.get('dino_same_subject_auc', 0):.3f} (mean over {len(by)} subjects never seen)."
         weak = sorted(by, key=lambda k: by[k])[:3]
         cannot = (
             "Its weakest subjects: " + ", ".join(f"{k} {by[k]:.3f}" for k in weak) + "."
