@@ -152,8 +152,8 @@ def by_hand(words: Iterable[str]) -> list[str]:
 
 def set_apart(words: Sequence[str]) -> list[str]:
     """Returns the overrides of a command that make a row another's than its names say, which no board holds against
-    the others: hyperparameters, values that were not taken, and what a model, dataset or protocol that keeps its name
-    stands for.
+    the others: hyperparameters, values that were not taken, who taught a round trip, and what a model, dataset or
+    protocol that keeps its name stands for.
     """
     said = [w.lstrip("+~") for w in words]
     taught = f"customizer={_own()['customizer']}"  # what a round trip starts from stands in no field of a row

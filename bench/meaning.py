@@ -24,7 +24,7 @@ def meaningless(row: Row) -> str:
     return said or (RANDOM if _asked_for(str(row.provenance.get("command", ""))) else "")
 
 
-def words(row: Row) -> list[str]:
+def command_words(row: Row) -> list[str]:
     """Returns the words of the command that made a row; none where it does not say.
 
     Raises:

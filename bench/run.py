@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench.config import set_apart
 from bench.errors import STOPPING, BenchError, Diverged, own_line
 from bench.forecast.explain import Told
-from bench.meaning import words
+from bench.meaning import command_words
 from bench.metric import Metric, load_metrics
 from bench.plan import Plan
 from bench.row import Row
@@ -43,7 +43,7 @@ def run(plan: Plan, go_on: bool = False) -> tuple[Row, bool]:
     Raises:
         BenchError: the request cannot be met.
     """
-    there = _finished(plan)
+    there = finished(plan)
     if there is not None:
         return there, True
     if go_on:  # a sweep has a line a run
@@ -102,7 +102,7 @@ def preflight(plan: Plan) -> None:
     Raises:
         BenchError: the method, a metric, a judge or the grid does not fit.
     """
-    if _finished(plan) is not None:
+    if finished(plan) is not None:
         return
     for training in plan.trainings:
         instantiate(plan, training)
@@ -129,7 +129,7 @@ def preflight(plan: Plan) -> None:
         raise BenchError(f"root={root}: {error.strerror}; a folder that can be written would be right") from None
 
 
-def _finished(plan: Plan) -> Row | None:
+def finished(plan: Plan) -> Row | None:
     """Returns the row of this very run if it is there and readable; a failed run is tried again."""
     path = plan.folder / "row.json"
     if not path.is_file() or not (plan.folder / "report.html").is_file():
@@ -147,7 +147,7 @@ def _finished(plan: Plan) -> Row | None:
 def _only_by_hand(row: Row, plan: Plan) -> bool:
     """Whether a row's command set by hand what this one leaves as it is, to the same: no board would take the row."""
     try:
-        said = words(row)
+        said = command_words(row)
     except ValueError:
         return True
     return bool(set_apart(said)) and not set_apart(plan.config["_given"])

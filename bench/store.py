@@ -102,19 +102,21 @@ class Store:
             partial.mkdir(exist_ok=True)
             begun = time.monotonic() - _spent(partial / CLOCK)
             fill(partial)
-            (partial / CLOCK).unlink()
-            written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name != DONE]
+            written = [p for p in sorted(partial.rglob("*")) if p.is_file() and p.name not in (DONE, CLOCK)]
             files = {str(p.relative_to(partial)): _checksum(p) for p in written}
             seconds = round(time.monotonic() - begun, 3)
             done = {"about": about, "files": files, "seconds": seconds}
             (partial / DONE).write_text(json.dumps(done, indent=1, default=str))
             if final.exists():  # damaged: something it wrote is gone
                 final.rename(final.with_name(f"{key}.damaged-{time.time_ns()}"))
+            (partial / CLOCK).unlink(missing_ok=True)
             partial.rename(final)
             self._note(stage, key, seconds)
 
     def seconds(self, stage: str, key: str) -> float | None:
-        """Returns how long a finished stage took, with what an interrupted run had done of it."""
+        """Returns how long a finished stage took, with what interrupted ones had written into its folder; a
+        training has its own clock, in its checkpoints.
+        """
         done: dict[str, Any] = json.loads((self.path(stage, key) / DONE).read_text())
         return done.get("seconds")
 

@@ -235,7 +235,10 @@ def test_runs_that_are_left_out_are_counted() -> None:
     found = _judge([*rows, *gone, *bare, _row("a", "cow", 9, 0.5)])  # the last was run with one of the two alone
     assert (found.pairs, found.left_out) == (8, 2)
     assert _judge(rows).left_out == 0
-    assert _judge([_row("a", c, 0, 0.5) for c in CONCEPTS], against="none").left_out == 0
+    alone = [_row("a", c, 0, 0.5) for c in CONCEPTS]
+    lost = _row("a", "cat", 1, 0.0, status="diverged", reason="nan", measured={})
+    anchored = [_judge([*alone, *more, _row("none", "cat", 0, 0.1)], against="none") for more in ([], [lost])]
+    assert [v.left_out for v in anchored] == [0, 1]
 
 
 def test_a_claim_is_judged_on_its_own_models_and_a_file_has_notes(tmp_path: Path) -> None:
@@ -247,10 +250,8 @@ def test_a_claim_is_judged_on_its_own_models_and_a_file_has_notes(tmp_path: Path
 
 def test_a_bound_next_to_0_says_on_which_side(tmp_path: Path) -> None:
     _file(tmp_path)
-    rows = _rows([0.0001, 0.03, 0.0002, 0.0003])
-    assert "+0.008 [-0.0" in render(load(tmp_path), {("d", "m", "subject", "quick"): rows})
     close = _rows([0.0003] * 4)
-    assert "+0.000 [0.0003, 0.0003]" in render(load(tmp_path), {("d", "m", "subject", "quick"): close})
+    assert "+0.0003 [0.0003, 0.0003]" in render(load(tmp_path), {("d", "m", "subject", "quick"): close})
 
 
 def test_the_committed_page_is_of_its_rows(root: Path) -> None:

@@ -27,6 +27,7 @@ from bench.papers import reproduce
 from bench.papers.reported import factor, reported
 from bench.papers.reproduce import studies
 from bench.row import Row, Value
+from bench.values import entry
 
 SECOND = ["+method=custom_diffusion", "concept=poodle"]
 ATTACKS = ("protocol.attacks={words: {length: 1, seeds: 1}, prefix: {length: 1, steps: 1, seeds: 1}, "
@@ -514,6 +515,17 @@ def test_every_claim_gets_a_verdict_from_the_shipped_rows(capsys: pytest.Capture
     here = fmean(fmean(values) for values in seeds.values())  # as the board has it
     assert re.search(rf"PureCC +DINO +0\.73 +{here:.3f} +dino", out)  # reported, then measured
     assert "Not run here\n  SD3.5-Medium" in out and "python -m bench plan -m +method=purecc," in out
+
+
+def test_a_study_has_the_claims_of_its_model_and_holds_gates() -> None:
+    on = {m: reproduce.studies("dpg", m, 1)[0] for m in ("sticker-unet", "sticker-flow")}
+    assert ["dpg_dino" in s.methods["subject"] for s in on.values()] == [True, False]
+    assert {c.id for c in on["sticker-unet"].claims} - {c.id for c in on["sticker-flow"].claims} == {"dpg-dino-ahead"}
+    (study,) = reproduce.studies("spm", "", 1)
+    assert "spm-gate-open" in study.methods["erase"] and study.left == {}
+    held = [c for c in reproduce.commands(study, "runs", [0]) if "gate=open" in c]
+    assert [c[0] for c in held] == ["+method=spm"]
+    assert entry("spm", "open") == f"spm{reproduce.HELD}open"
 
 
 def test_a_study_runs_every_method_its_claims_name(

@@ -7,7 +7,6 @@ import logging
 import shlex
 import sys
 import weakref
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +25,7 @@ from bench.sweeps import requests, sweep
 from bench.sweeps.job import Job, Outcome
 from bench.sweeps.launch import Launcher
 from bench.sweeps.show import results
+from bench.trackers.known import tracker
 
 
 @pytest.fixture(scope="module")
@@ -252,13 +252,15 @@ def test_a_job_that_was_queued_again_finds_its_own_rows_and_they_are_logged(tmp_
     follower = SimpleNamespace(finished=said.append)
     plan = make(*compose(["+method=none", "concept=poodle", f"root={tmp_path}"]))
     given = sweep.jobs([plan.config["_given"]])
-    there = {given[0]: plan.there}
-    ended = (replace(o, there=there[o.job]) for o in sweep._ended(given, there, Requeued(name="basic")))
+    ended = sweep._ended(given, {}, Requeued(name="basic"))
     (outcome,) = sweep._followed(ended, {given[0]: plan.folder}, follower)  # type: ignore[arg-type]
     assert said == [plan.folder] and not outcome.there
 
 
-def test_no_cluster_is_asked_for_a_run_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cluster_is_asked_for_a_run_that_is_there(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And one is asked for a run that is not whole: nothing is trained where the sweep was only submitted."""
     asked: list[Job] = []
 
     class Cluster(Launcher):
@@ -266,13 +268,17 @@ def test_no_cluster_is_asked_for_a_run_that_is_there(monkeypatch: pytest.MonkeyP
             asked.extend(jobs)
             yield from (Outcome(job, "ok") for job in jobs)
 
-    monkeypatch.setattr(sweep, "do", lambda job: Outcome(job, "ok", there=True))
-    old, new = (Job((), "/", name) for name in ("old", "new"))
-    assert [o.job for o in sweep._ended([old, new], {old: True, new: False}, Cluster(name="basic"))] == [old, new]
-    assert asked == [new]
+    said = ["concept=poodle", *run_args(model), f"root={tmp_path}"]
+    assert main(["+method=textual_inversion", *said]) == 0
+    plans = requests.plans(expand(["-m", "+method=textual_inversion,dreambooth_lora", *said]))
+    assert sweep.sweep(plans, Cluster(name="basic"), tracker({"name": "none"})) == 0
+    assert [job.overrides[0] for job in asked] == ["+method=dreambooth_lora"]
+    assert "2 runs, 1 there before" in capsys.readouterr().out
     asked.clear()
-    assert [o.job for o in sweep._ended([old], {old: True}, Cluster(name="basic"))] == [old]
-    assert not asked  # nor is one looked for
+    (report,) = tmp_path.glob("*/*/report.html")
+    report.unlink()
+    assert sweep.sweep(plans[:1], Cluster(name="basic"), tracker({"name": "none"})) == 0
+    assert [job.overrides[0] for job in asked] == ["+method=textual_inversion"]
 
 
 def test_a_method_that_calls_exit_is_a_failed_run(

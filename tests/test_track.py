@@ -238,12 +238,35 @@ def test_a_second_sweep_adds_to_the_fronts_and_does_not_replace_them(plain: tupl
     other = row.model_copy(update={"method": "another"})
     elsewhere = row.model_copy(update={"dataset": "others"})
     for name, made in (("first", row), ("second", other), ("third", elsewhere)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "row.json").write_text(made.model_dump_json())
-    (alone,) = fronts([tmp_path / "second"])
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run" / "row.json").write_text(made.model_dump_json())
+    (alone,) = fronts([tmp_path / "second" / "run"])
     assert alone.about.config["methods"] == ["another"]
-    (board,) = fronts([tmp_path / "second"], [tmp_path])
+    (board,) = fronts([tmp_path / "second" / "run"], [tmp_path])
     assert board.about.config["methods"] == ["another", "dreambooth_lora"] and board.about.id == alone.about.id
+
+
+def test_fronts_have_what_lies_beside_runs_and_all_that_was_asked_for(
+    plain: tuple[Path, Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two roots one is a copy without a store; what else lies in a root, as a zip, is nobody's run."""
+    installed("wandb")
+    for root, method in (("a", "first"), ("a", "second"), ("b", "third")):
+        folder = tmp_path / root / method / "run"
+        folder.mkdir(parents=True)
+        (folder / "row.json").write_text(plain[1].model_copy(update={"method": method}).model_dump_json())
+    (tmp_path / "a" / "store").mkdir()
+    (tmp_path / "a" / "notes.zip").write_bytes(b"")
+    told: list[tuple[list[Path], list[Path]]] = []
+    monkeypatch.setattr(follow.Follower, "fronts", lambda self, folders, roots=(): told.append((folders, roots)))
+    monkeypatch.setattr(follow.Follower, "finished", lambda self, folder: None)
+    monkeypatch.setattr(follow, "_process", lambda to: None)
+    asked = [str(tmp_path / "a" / "second"), str(tmp_path / "b")]
+    assert main(["track", *asked, "tracker=wandb", f"tracker.folder={tmp_path}"]) == 0
+    ((folders, roots),) = told
+    assert roots == [tmp_path / "a"]
+    (board,) = fronts(folders, roots)
+    assert board.about.config["methods"] == ["first", "second", "third"]
 
 
 def test_logging_again_replaces(plain: tuple[Path, Row], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from bench.boards import page as board_page
 from bench.boards.analysis import analyse
 from bench.config import set_apart
 from bench.errors import BenchError
-from bench.meaning import meaningless, words
+from bench.meaning import command_words, meaningless
 from bench.progress import track
 from bench.row import Row
 from bench.rows.checks import KEY
@@ -48,7 +48,7 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
             continue
         try:
             _named([row])
-            hand = bool(set_apart(words(row)))
+            hand = bool(set_apart(command_words(row)))
         except (BenchError, ValueError) as error:  # the latter of a command that no shell reads
             log.warning("%s: %s; left out", path, error)
             continue
@@ -62,8 +62,8 @@ def collect(given: Iterable[Path]) -> dict[Path, Row]:
         if key not in found or row.finished >= found[key][1].finished:
             found[key] = (path, row)
     if apart:
-        why = "hyperparameters, or a model, dataset or protocol of that name, were set by hand; another name, as"
-        log.info("%s left out: %s protocol.name=mine, has its own board", counted(apart, "run"), why)
+        why = "hyperparameters, a customizer, or a model, dataset or protocol of that name, were set by hand"
+        log.info("%s left out: %s; another name, as protocol.name=mine, has its own board", counted(apart, "run"), why)
     return dict(found.values())
 
 

@@ -17,7 +17,7 @@ class Claim(Strict):
 
     Attributes:
         where: the table and column, or what else it rests on.
-        basis: `reported`, a table's figures; `said`, words, the paper's or those of who ran it; `expected`, claimed by
+        basis: `reported`, a table's figures; `said`, words, the paper's or of whoever ran it; `expected`, claimed by
             nobody: what a reader may hope of a method by what it is for, or what follows from how it works.
         sure: of the source; what is expected has none.
         against: another method, or an anchor of the method's own rows, as `none`.

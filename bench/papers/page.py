@@ -11,9 +11,9 @@ from bench.boards.leaderboard import read
 from bench.boards.tables import span
 from bench.papers import files as papers
 from bench.papers.claims import Claims, load
-from bench.papers.verdicts import FEWEST, Board, Verdict, Word, judge
+from bench.papers.verdicts import FEWEST, Board, Verdict, Word, boards, judge
 from bench.row import Row
-from bench.rows.place import board_name, task_of
+from bench.rows.place import board_name
 from bench.store import write_text
 from bench.words import counted
 
@@ -33,13 +33,13 @@ sign-flip test on the concepts' means. **Reproduced**: the interval lies wholly 
 one case of sixteen with five, of eight with four. **Not reproduced**: the same on the other side. **Undecided**:
 neither, fewer than {fewest} concepts, or a concept on which no run of one of the two went well. Intervals are widened
 for few concepts, as everywhere here. Each claim is looked at by itself: p is not adjusted for their number (on the
-boards it is, for the methods of a column), so that of so many some fall out by chance, those of four and five concepts
+boards it is, for the methods of a column), so some of so many come out by chance, those of four and five concepts
 first.
 
-Runs are *left out* where one of the two diverged or has no such value (what was not learned has no share of it in its
-class word to measure), so that means of one method may differ between two lines.
+Pairs are *left out* where one of the two diverged or has no such value (where a concept was not learned, its leakage
+into the class word is not measured), so that means of one method may differ between two lines.
 
-Bases: *reported*, a table's figures; *said*, words, the paper's or those of who ran it; *expected*, **claimed by
+Bases: *reported*, a table's figures; *said*, words, the paper's or of whoever ran it; *expected*, **claimed by
 nobody**: what a reader may hope of a method by what it is for, or what follows from how it works. How sure a source is
 follows it ([the marks](papers/README.md)).
 
@@ -73,14 +73,6 @@ def stored(out: Path) -> Iterator[Row]:
     """Yields the rows of every board under `out`, in order."""
     for folder in sorted(p.parent for p in out.glob("*/rows")):
         yield from read(folder)
-
-
-def boards(rows: Iterable[Row]) -> dict[Board, list[Row]]:
-    """Returns rows by dataset, model, task and protocol, in order."""
-    found: dict[Board, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row.dataset, row.model, task_of(row), row.protocol].append(row)
-    return dict(sorted(found.items()))
 
 
 def render(files: Sequence[Claims], rows: Mapping[Board, Sequence[Row]]) -> str:
@@ -127,12 +119,12 @@ def _section(file: Claims, verdicts: Sequence[Verdict]) -> str:
 def _line(v: Verdict) -> list[str]:
     c, (mean, low, high) = v.claim, v.difference
     seeds = f"{counted(v.seeds, 'seed')}, {counted(v.pairs, 'pair')}"
-    seeds += f"; {counted(v.left_out, 'run')} left out" if v.left_out else ""
+    seeds += f"; {counted(v.left_out, 'pair')} left out" if v.left_out else ""
     digits = next((n for n in (3, 4, 5) if all(round(x, n) or not x for x in (low, high))), 6)  # which side of 0
     return [
         f"{_sentence(c.says)} (`{c.id}`)",
         f"**{v.word}**" + (f": {v.why}" if v.why else ""),
-        f"{mean:+z.3f}{span(low, high, digits)}" + (f", p {v.p:.3f}" if math.isfinite(v.p) else ""),
+        f"{mean:+z.{digits}f}{span(low, high, digits)}" + (f", p {v.p:.3f}" if math.isfinite(v.p) else ""),
         f"{v.means[0]:z.3f}, {v.means[1]:z.3f}",
         f"{v.side} of {counted(len(v.concepts), 'concept')}; {seeds}",
         f"`{c.metric}`: `{c.method}` {'>' if c.direction == 'greater' else '<'} `{c.against}`",

@@ -17,6 +17,7 @@ from bench.sweeps.requests import held_out
 from bench.sweeps.served import check
 from bench.words import quoted
 
+HELD = "-gate-"  # between a method's name and the gate, as `bench.values.entry` writes it
 CONCEPTS, QUICK = 4, 1  # of each kind: the fewest a verdict can rest on, and enough to see that it runs
 
 
@@ -61,12 +62,18 @@ def studies(method: str, model: str, budget: int) -> list[Study]:
         raise BenchError(f"{method}: no such method{near(method, known)}; one of {', '.join(known)} would be right")
     boards = paths.shipped("leaderboards")
     files = {p.stem: read_file(p, Claims) for p in sorted((boards / "claims").glob("*.yaml"))}
-    own = {stem: [c for c in f.claims if c.method == method] for stem, f in files.items()}
+    own = {stem: _of(method, f, model or f.models[0]) for stem, f in files.items()}
     found = [_study(stem, files[stem], claims, model, budget) for stem, claims in own.items() if claims]
     if not found:
         claimed = ", ".join(sorted({c.method for f in files.values() for c in f.claims}))
         raise BenchError(f"{method}: leaderboards/claims has no claim of it; there are some of {claimed}")
     return found
+
+
+def _of(method: str, file: Claims, model: str) -> list[Claim]:
+    """Returns a file's claims of a method that can be judged on a model; all, to be refused, where none can."""
+    own = [c for c in file.claims if c.method == method]
+    return [c for c in own if model in (c.models or [model]) or model not in file.models] or own
 
 
 def _study(stem: str, file: Claims, claims: list[Claim], model: str, budget: int) -> Study:
@@ -75,10 +82,8 @@ def _study(stem: str, file: Claims, claims: list[Claim], model: str, budget: int
     concepts: dict[str, list[str]] = {}
     methods: dict[str, list[str]] = {}
     left: dict[str, str] = {}
-    embedded = False
+    config, _ = compose([f"+method={claims[0].method}", f"model={model}"])
     for task in dict.fromkeys(c.task for c in claims):
-        config, _ = compose([f"+method={claims[0].method}", f"model={model}"])
-        embedded = str(config["model"]["path"]).startswith("embedded:")
         published = _published(f"{config['dataset']['name']}-{model}-{task}")
         found = sorted(held_out(config, task), key=lambda c: c not in published)[:budget]
         asked = dict.fromkeys(m for c in claims if c.task == task for m in (c.method, c.against) if m not in ANCHORS)
@@ -88,6 +93,8 @@ def _study(stem: str, file: Claims, claims: list[Claim], model: str, budget: int
             concepts[task], methods[task] = found, [m for m in asked if m not in refused]
     if not methods:
         raise BenchError(left[claims[0].method])
+    left = {m: why for m, why in left.items() if not any(m in ms for ms in methods.values())}
+    embedded = str(config["model"]["path"]).startswith("embedded:")
     reports = read_file(paper, Paper) if paper.is_file() else None
     return Study(file, claims, reports, model, concepts, methods, left, embedded)
 
@@ -100,11 +107,11 @@ def _published(board: str) -> set[str]:
 
 def _refused(method: str, model: str, concepts: Sequence[str]) -> str:
     """Returns why a method cannot be run on a model and concepts of a kind; nothing where it can."""
-    if method not in paths.choices("method"):
+    if method.partition(HELD)[0] not in paths.choices("method"):
         return "not among the methods of this benchmark"
     if not concepts:
         return "the dataset has no concept of the kind"
-    config, name = compose([f"+method={method}", f"model={model}", f"concept={concepts[0]}"])
+    config, name = compose([*_asked(method), f"model={model}", f"concept={concepts[0]}"])
     try:
         check(make(config, name))
     except NotServed as error:
@@ -112,10 +119,16 @@ def _refused(method: str, model: str, concepts: Sequence[str]) -> str:
     return ""
 
 
+def _asked(method: str) -> list[str]:
+    """Returns the overrides of what a board calls a method: `spm-gate-open` is `spm` with its gate held."""
+    name, _, gate = method.partition(HELD)
+    return [f"+method={name}", *([f"gate={gate}"] if gate else [])]
+
+
 def commands(study: Study, root: str, seeds: Sequence[int]) -> list[list[str]]:
     """Returns the overrides of every run."""
     return [
-        [f"+method={m}", f"concept={c}", f"model={study.model}", f"seed={s}", f"root={quoted(root)}"]
+        [*_asked(m), f"concept={c}", f"model={study.model}", f"seed={s}", f"root={quoted(root)}"]
         for task, methods in study.methods.items()
         for c in study.concepts[task]
         for s in seeds

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from bench import paths
 from bench.boards.tables import span
 from bench.papers.files import Cell
-from bench.papers.page import boards
 from bench.papers.reported import reported
 from bench.papers.reproduce import Study
-from bench.papers.verdicts import Verdict, judge
+from bench.papers.verdicts import Verdict, boards, judge
 from bench.row import Row
 from bench.words import counted
 
@@ -62,7 +61,7 @@ def _claim(v: Verdict) -> str:
         lines.append(
             f"    measured  {v.means[0]:z.3f} and {v.means[1]:z.3f}, difference {mean:+z.3f}{bounds}, "
             f"{v.side} of {counted(len(v.concepts), 'concept')} on its side"
-            + (f", {counted(v.left_out, 'run')} left out" if v.left_out else "")
+            + (f", {counted(v.left_out, 'pair')} left out" if v.left_out else "")
         )
     lines.append(f"    verdict   {v.word}{': ' * bool(v.why)}{v.why}")
     return "\n".join(lines) + "\n"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.boards.anchors import ANCHORS
 from bench.boards.paired import sign_flip
 from bench.boards.resample import concept_means, intervals, means, pair_arrays
 from bench.papers.claims import Claim
 from bench.row import Row
+from bench.rows.place import task_of
 
 ALPHA = 0.05  # what p may be at most; of so few concepts that none can be as small, the smallest there is
 FEWEST = 4  # concepts: fewer are all on one side by chance in a quarter of the cases or more
@@ -49,6 +52,14 @@ class Verdict:
     lost: tuple[str, ...] = ()
 
 
+def boards(rows: Iterable[Row]) -> dict[Board, list[Row]]:
+    """Returns rows by dataset, model, task and protocol, in order."""
+    found: dict[Board, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.dataset, row.model, task_of(row), row.protocol].append(row)
+    return dict(sorted(found.items()))
+
+
 def judge(claim: Claim, model: str, boards: Mapping[Board, Sequence[Row]]) -> list[Verdict]:
     """Returns a verdict for each dataset and protocol on which the claim can be looked at; one where it cannot."""
     here = {b: rows for b, rows in boards.items() if b[1:3] == (model, claim.task)}
@@ -83,7 +94,7 @@ def _judged(claim: Claim, board: Board, rows: Sequence[Row]) -> Verdict:
 def _tried(claim: Claim, rows: Sequence[Row]) -> set[Key]:
     """Returns the concepts and seeds that were run with both, however that went; an anchor is in every row."""
     own, other = ({(r.concept, r.seed) for r in rows if r.method == m} for m in (claim.method, claim.against))
-    return own & other if other else own
+    return own if claim.against in ANCHORS else own & other
 
 
 def _lost(rows: Sequence[Row], methods: Sequence[str]) -> tuple[str, ...]:

@@ -6,13 +6,15 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.forecast.show import span
 from bench.plan import Plan
-from bench.sweeps.job import LOST, OK, Job, Outcome, do, jobs
+from bench.row import Row
+from bench.run import finished
+from bench.sweeps.job import LOST, OK, Job, Outcome, jobs
 from bench.sweeps.launch import Launcher
 from bench.sweeps.show import results
 from bench.trackers.follow import Follower, following
@@ -27,14 +29,13 @@ def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     expected_s, known = _expected(planned)
     paced = span(sum(expected_s)) + ("" if launcher.name == "basic" else " one after the other")
     takes = f"; about {paced}; Ctrl-C stops, and the same command goes on" if known else ""
-    log.info("%s, %d of them there already%s", counted(len(planned), "run"), sum(p.there for p in planned), takes)
     given = jobs([p.config["_given"] for p in planned])
     folders = {job: p.folder for job, p in zip(given, planned, strict=True)}
-    there = {job: p.there for job, p in zip(given, planned, strict=True)}
+    rows = {job: row for job, p in zip(given, planned, strict=True) if (row := finished(p))}
+    log.info("%s, %d of them there already%s", counted(len(planned), "run"), len(rows), takes)
     with following(to, planned) as follower:
         expected = dict(zip(given, expected_s, strict=True))
-        ended = (replace(o, there=there[o.job]) for o in _ended(given, there, launcher))
-        outcomes = list(_told(_followed(ended, folders, follower), expected))
+        outcomes = list(_told(_followed(_ended(given, rows, launcher), folders, follower), expected))
         roots = sorted({p.config["root"] for p in planned})
         follower.fronts(list(folders.values()), [Path(root) for root in roots])
         results(list(folders.values()))
@@ -42,15 +43,12 @@ def sweep(planned: Sequence[Plan], launcher: Launcher, to: Tracker) -> int:
     return 0 if all(o.status == OK for o in outcomes) else 1
 
 
-def _ended(given: Sequence[Job], there: dict[Job, bool], launcher: Launcher) -> Iterator[Outcome]:
-    """Yields what jobs came to. No cluster is asked for those whose rows are there: their rows are read here.
-
-    Of a job that is queued again, the launcher finds rows which were not there when the sweep began.
-    """
-    yield from map(do, (job for job in given if there[job]))
-    left = [job for job in given if not there[job]]
+def _ended(given: Sequence[Job], rows: Mapping[Job, Row], launcher: Launcher) -> Iterator[Outcome]:
+    """Yields what jobs came to; of those whose rows were there before, no launcher is asked."""
+    yield from (Outcome(job, row.status, row.reason, there=True) for job, row in rows.items())
+    left = [job for job in given if job not in rows]
     if left:
-        yield from launcher.run(left)
+        yield from (replace(o, there=False) for o in launcher.run(left))  # a job queued again finds its own rows
 
 
 def _followed(outcomes: Iterator[Outcome], folders: dict[Job, Path], follower: Follower) -> Iterator[Outcome]:

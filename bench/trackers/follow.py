@@ -58,7 +58,7 @@ class Follower:
         self._tell({"folder": str(folder.absolute())})
 
     def fronts(self, folders: Sequence[Path], roots: Sequence[Path] = ()) -> None:
-        """Has the fronts logged that runs make together, and with what else lies in roots of their boards."""
+        """Has the fronts logged of the boards that runs make, with what else of these boards lies in roots."""
         self._tell({"fronts": [str(f.absolute()) for f in folders], "roots": [str(r.absolute()) for r in roots]})
 
     def _tell(self, message: dict[str, Any]) -> None:

@@ -172,17 +172,18 @@ def fronts(folders: Iterable[Path], roots: Sequence[Path] = ()) -> Iterator[Fron
 
     Args:
         folders: of the runs.
-        roots: where they lie with earlier ones, which count too on the boards of these: a second sweep, of other
-            methods, adds to what is shown and does not replace it.
+        roots: where they lie with earlier ones, which count too on these boards: a second sweep, of other methods, adds
+            to what is shown and does not replace it.
     """
     from bench.boards.analysis import analyse
     from bench.boards.leaderboard import collect
     from bench.rows.place import board_of, stands
 
     boards: dict[str, list[Row]] = {}
-    made = [row for row in collect(folders).values() if stands(row)]
-    mine = {board_of(row) for row in made}
-    for row in collect(roots).values() if roots else made:
+    given = list(folders)
+    mine = {board_of(row) for row in collect(given).values() if stands(row)}
+    beside = {path for root in roots for path in root.glob("*/*/row.json")} - {f / "row.json" for f in given}
+    for row in collect([*given, *sorted(beside)]).values():
         if stands(row) and board_of(row) in mine:
             boards.setdefault(board_of(row), []).append(row)
     for name, rows in sorted(boards.items()):
