@@ -136,7 +136,7 @@ class RunConfig(BaseModel):
 
 
 MEANT = {  # the fields by which a group's name would stand for something else
-    "model": ("path", "lora", "steps", "guidance_scale", "resolution", "max_sequence_length", "dtype"),
+    "model": ("path", "lora", "steps", "guidance_scale", "resolution", "max_sequence_length"),
     "dataset": ("path", "encoders", "novel"),
     "protocol": ("seeds", "attacks", "metrics"),
 }

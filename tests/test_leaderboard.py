@@ -187,7 +187,7 @@ SET_APART = [
     "'protocol.metrics=[metrics.dino.dino]'", "model.path=/mine", "+dataset.novel=",
     "model.name=sticker-unet", "model.path=/mine model.name=sticker-flow", "protocol=full protocol.name=quick",
     "~protocol.attacks", "~method.lr", "'++model={steps: 2}'", "'++protocol={seeds: {concept: 1}}'", "++method={lr: 1}",
-    "model.dtype=bfloat16", "customizer=dco",
+    "customizer=dco",
 ]  # fmt: skip
 
 
@@ -195,7 +195,7 @@ SET_APART = [
     "said",
     ["+method=purecc protocol.seeds.concept=1 protocol.name=mine", "dataset=folder dataset.path=/photos",
      "+method._target_=crayons.Crayon", "dataset.path=/mine dataset.name=mine", "model=sdxl model.path=/models/sdxl",
-     "dataset=dreambooth dataset.pictures=/photos", "model.dtype=bfloat16 model.name=mine",
+     "dataset=dreambooth dataset.pictures=/photos", "model.dtype=bfloat16",
      "customizer=dreambooth_lora"],
 )  # fmt: skip
 def test_what_has_a_name_of_its_own_has_a_board(said: str) -> None:
