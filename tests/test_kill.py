@@ -36,7 +36,7 @@ HEAVY = [
 
 
 def _sweep(root: Path, model: Path, work: Path) -> None:
-    """Runs the sweep, with a line in `work` for every training step begun and every batch of pictures."""
+    """Runs the sweep, with a line in `work`, when it was, for every training step begun and every batch of pictures."""
     from bench import checkpoint, workbench
     from bench.__main__ import main
     from bench.backbone.base import Backbone
@@ -46,7 +46,7 @@ def _sweep(root: Path, model: Path, work: Path) -> None:
 
         def call(self: Any, *args: Any, **options: Any) -> Any:
             with work.open("a") as f:
-                f.write(f"{name}\n")
+                f.write(f"{time.monotonic()}\n")
             return original(self, *args, **options)
 
         setattr(cls, name, call)
@@ -64,15 +64,18 @@ def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def _run(root: Path, model: Path, work: Path, kill_after: int | None) -> bool:
-    """Runs the sweep in a process of its own, killed after so much more work. Returns whether it ended by itself."""
+def _run(root: Path, model: Path, work: Path, kill_after: int | None, pause: float = 0.0) -> bool:
+    """Runs the sweep in a process of its own, killed after so much more work. Returns whether it ended by itself.
+
+    `pause` is what a piece of work and what comes after it may take: the kill falls anywhere into it.
+    """
     process = SERVER.Process(target=_sweep, args=(root, model, work))
     begun = _lines(work)
     process.start()
     while process.is_alive() and (kill_after is None or _lines(work) < begun + kill_after):
         time.sleep(0.001)
     if process.is_alive():
-        time.sleep(random.Random(begun).random() * 0.3)  # anywhere between this piece of work and the next
+        time.sleep(random.Random(begun).random() * pause)
         os.kill(process.pid or 0, signal.SIGKILL)
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL)
@@ -100,9 +103,14 @@ def test_a_killed_sweep_goes_on_to_the_same_rows_and_nothing_is_made_twice(
     assert _run(whole, model, work / "whole", None)
     expected, total = _digests(whole), _lines(work / "whole")
     assert len(expected) == 4 and total > 4 * 12
+    times = [float(line) for line in (work / "whole").read_text().split()]
+    pauses = [
+        0.0,
+        *(after - before for before, after in zip(times, times[1:], strict=False)),
+    ]  # scoring in some of them
 
     points = sorted(random.Random(KILLS).choices(range(total), k=KILLS))
-    ended = [_run(killed, model, work / "killed", b - a) for a, b in zip([0, *points], points, strict=False)]
+    ended = [_run(killed, model, work / "killed", b - a, pauses[b]) for a, b in zip([0, *points], points, strict=False)]
     assert ended.count(False) >= 2 * KILLS // 3  # it was in fact killed on the way
     assert _run(killed, model, work / "killed", None)
 
