@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,8 @@ def test_a_killed_sweep_goes_on_to_the_same_rows_and_nothing_is_made_twice(
     expected, total = _digests(whole), _lines(work / "whole")
     assert len(expected) == 4 and total > 4 * 12
     times = [float(line) for line in (work / "whole").read_text().split()]
-    pauses = [
-        0.0,
-        *(after - before for before, after in zip(times, times[1:], strict=False)),
-    ]  # scoring in some of them
+    # the scoring of a run lies between two pieces of work
+    pauses = [0.0, *(after - before for before, after in pairwise(times))]
 
     points = sorted(random.Random(KILLS).choices(range(total), k=KILLS))
     ended = [_run(killed, model, work / "killed", b - a, pauses[b]) for a, b in zip([0, *points], points, strict=False)]
