@@ -21,7 +21,7 @@ YES = ("true", "yes", "on", "1")
 def meaningless(row: Row) -> str:
     """Says why a row's scores mean nothing, or nothing; its command says so too, where the field was taken away."""
     said = str(row.provenance.get(MEANINGLESS) or "")
-    return said or (RANDOM if _asked_for(str(row.provenance.get("command", ""))) else "")
+    return said or (RANDOM if _asked_for(row) else "")
 
 
 def command_words(row: Row) -> list[str]:
@@ -39,11 +39,12 @@ def caution(config: Mapping[str, Any]) -> str:
     return PHOTOS if ours and not theirs else ""
 
 
-def _asked_for(command: str) -> bool:
+def _asked_for(row: Row) -> bool:
+    command = str(row.provenance.get("command", ""))
     if "model.random" not in re.sub(r"[\\'\"]", "", command):  # however it is quoted; most of many rows end here
         return False
     try:
-        words = [w.lstrip("+").partition("=") for w in shlex.split(command)]
+        words = [w.lstrip("+").partition("=") for w in command_words(row)]
     except ValueError:
         return False
     return any(key == "model.random" and value.lower() in YES for key, _, value in words)

@@ -11,6 +11,8 @@ from bench.config import by_hand
 from bench.errors import BenchError, near
 from bench.found import config_of, home, names
 
+HELD = "-gate-"  # between a method's name and the gate that a run holds
+
 
 def method_of(config: dict[str, Any], name: str, said: dict[str, Any]) -> tuple[str, str, dict[str, Any], bool]:
     """Returns a method's name, class, fields and whether values for the model were applied to them."""
@@ -81,4 +83,4 @@ def _tuned(fields: dict[str, Any], table: dict[str, Any], given: list[str]) -> d
 
 def entry(method: str, gate: str | float) -> str:
     """Returns what a run is called: with its gates held, it is another entry than its method."""
-    return method if gate == "auto" else f"{method}-gate-{gate}"
+    return method if gate == "auto" else f"{method}{HELD}{gate}"

@@ -15,9 +15,9 @@ from bench.plan import Plan, make
 from bench.row import Row
 from bench.sweeps.requests import held_out
 from bench.sweeps.served import check
+from bench.values import HELD
 from bench.words import quoted
 
-HELD = "-gate-"  # between a method's name and the gate, as `bench.values.entry` writes it
 CONCEPTS, QUICK = 4, 1  # of each kind: the fewest a verdict can rest on, and enough to see that it runs
 
 
